@@ -1,0 +1,175 @@
+"""Signatures: what a model or graph takes and gives, and whether tensors or other signatures fit.
+
+A dimension is a number, a name (equal names in one signature have equal sizes) or None for any size.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import orjson
+
+from graphmesh.core.errors import InvalidRequest, SignatureMismatch
+from graphmesh.core.names import check_tensor_name, close_names
+from graphmesh.core.tensor import BYTES, DTYPES, Tensor, datatype_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["Dimension", "Signature", "TensorSpec", "parse_dimension", "show_dimension"]
+
+Dimension: TypeAlias = int | str | None
+"""A fixed size, a name, or None for any size."""
+
+_DIMENSION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+
+def parse_dimension(text: str) -> Dimension:
+    """Return the dimension that ``3``, ``N`` or ``?`` (also ``-1``) stands for, or raise InvalidRequest."""
+    text = text.strip()
+    if text in {"?", "-1"}:
+        return None
+    if text.isascii() and text.isdigit():
+        return int(text)
+    if _DIMENSION_NAME.fullmatch(text):
+        return text
+    raise InvalidRequest(f"a dimension must be a number, a name or ?, got {text[:70]!r}")
+
+
+def show_dimension(dimension: Dimension) -> str:
+    """Return the text that `parse_dimension` reads."""
+    return "?" if dimension is None else str(dimension)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """One named tensor of a signature."""
+
+    name: str
+    """Unique among the signature's inputs or outputs."""
+    datatype: str
+    """A key of `tensor.DTYPES`."""
+    shape: tuple[Dimension, ...] = ()
+    """Outermost first; empty is a scalar."""
+    text: bool = False
+    """The elements of a BYTES tensor are UTF-8 text."""
+    description: str = ""
+    """For people."""
+
+    def __post_init__(self) -> None:
+        check_tensor_name(self.name)
+        if self.datatype not in DTYPES:
+            raise InvalidRequest(
+                f"tensor {self.name!r}: datatype must be one of {', '.join(DTYPES)}, got {self.datatype!r}"
+            )
+        if self.text and self.datatype != BYTES:
+            raise InvalidRequest(f"tensor {self.name!r}: only BYTES can be text, got {self.datatype}")
+
+    def __str__(self) -> str:
+        """Return ``name: FP32 (N, 3)``."""
+        return f"{self.name}: {self.type}"
+
+    @property
+    def type(self) -> str:
+        """Return ``FP32 (N, 3)``; text tensors say TEXT."""
+        inner = ", ".join(map(show_dimension, self.shape))
+        return f"{'TEXT' if self.text else self.datatype} ({inner}{',' if len(self.shape) == 1 else ''})"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a model or graph takes and gives."""
+
+    inputs: tuple[TensorSpec, ...]
+    """Every one of them is required."""
+    outputs: tuple[TensorSpec, ...]
+    """In the order answers carry them."""
+
+    def __post_init__(self) -> None:
+        for kind, specs in (("input", self.inputs), ("output", self.outputs)):
+            names = [spec.name for spec in specs]
+            if len(set(names)) != len(names):
+                raise InvalidRequest(f"{kind} names must be unique, got {names}")
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256, lower-case hex, of the canonical form (names, datatypes, shapes, text; not descriptions)."""
+        form = [
+            [[spec.name, spec.datatype, [show_dimension(d) for d in spec.shape], spec.text] for spec in specs]
+            for specs in (self.inputs, self.outputs)
+        ]
+        return hashlib.sha256(orjson.dumps(form)).hexdigest()
+
+    @functools.cached_property
+    def _inputs_by_name(self) -> dict[str, TensorSpec]:
+        return {spec.name: spec for spec in self.inputs}
+
+    @functools.cached_property
+    def _outputs_by_name(self) -> dict[str, TensorSpec]:
+        return {spec.name: spec for spec in self.outputs}
+
+    def input(self, name: str) -> TensorSpec:
+        """Return an input by name, or raise SignatureMismatch with close names."""
+        return _named("input", name, self._inputs_by_name)
+
+    def output(self, name: str) -> TensorSpec:
+        """Return an output by name, or raise SignatureMismatch with close names."""
+        return _named("output", name, self._outputs_by_name)
+
+    def check_inputs(self, tensors: Mapping[str, Tensor]) -> None:
+        """Check a request's tensors.
+
+        Raises:
+            SignatureMismatch: a missing or unknown name, another datatype, or a shape that does not fit; names the
+                tensor, what was expected and what came (INVALID_ARGUMENT, retry: no).
+        """
+        _check("input", tensors, self._inputs_by_name)
+
+    def check_outputs(self, tensors: Mapping[str, Tensor]) -> None:
+        """Check what a model gave, as `check_inputs` does for what it takes."""
+        _check("output", tensors, self._outputs_by_name)
+
+
+def _named(kind: str, name: str, specs: Mapping[str, TensorSpec]) -> TensorSpec:
+    spec = specs.get(name)
+    if spec is None:
+        near = close_names(name, specs)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise SignatureMismatch(f"no {kind} is named {name[:140]!r}, there are {list(specs)}{hint}")
+    return spec
+
+
+def _check(kind: str, tensors: Mapping[str, Tensor], specs: Mapping[str, TensorSpec]) -> None:
+    if tensors.keys() != specs.keys():
+        for name in tensors:
+            _named(kind, name, specs)
+        missing = [name for name in specs if name not in tensors]
+        raise SignatureMismatch(f"{kind} {missing[0]!r} is missing; required are {list(specs)}")
+    sizes: dict[str, tuple[int, str]] = {}
+    for name, array in tensors.items():
+        spec = specs[name]
+        datatype = datatype_of(array)
+        if datatype != spec.datatype:
+            raise SignatureMismatch(f"{kind} {name!r} must be {spec.type}, got datatype {datatype}")
+        _check_shape(kind, spec, array.shape, sizes)
+
+
+def _check_shape(kind: str, spec: TensorSpec, shape: Sequence[int], sizes: dict[str, tuple[int, str]]) -> None:
+    if len(shape) != len(spec.shape):
+        raise SignatureMismatch(f"{kind} {spec.name!r} must be {spec.type}, got {len(shape)} dimensions: {list(shape)}")
+    for axis, (size, dimension) in enumerate(zip(shape, spec.shape, strict=True)):
+        if dimension is None:
+            continue
+        if isinstance(dimension, int):
+            if size != dimension:
+                raise SignatureMismatch(f"{kind} {spec.name!r} must be {spec.type}, got {size} at axis {axis}")
+            continue
+        known, owner = sizes.setdefault(dimension, (size, spec.name))
+        if known != size:
+            raise SignatureMismatch(
+                f"{kind} {spec.name!r}: {dimension} is {size} here but {known} in {owner!r}; they must be equal"
+            )

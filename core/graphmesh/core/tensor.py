@@ -1,0 +1,149 @@
+"""Datatypes of the Open Inference Protocol, their numpy dtypes, and tensors as raw bytes.
+
+Raw form: row-major (C order), little-endian, no padding; a BYTES element is a 4-byte little-endian length and its
+bytes. A BYTES tensor is a numpy ``object`` array of ``bytes`` inside. BF16 has no numpy dtype and is not offered yet.
+Specification: Open Inference Protocol v2, "Tensor Data" (it leaves the byte order open; Triton's clients fix it).
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import sys
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from graphmesh.core.errors import InvalidTensor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["BYTES", "DTYPES", "Tensor", "check_shape", "datatype_of", "decode_raw", "encode_raw", "itemsize"]
+
+Tensor: TypeAlias = np.ndarray[Any, Any]
+"""A numpy array; BYTES tensors have dtype ``object`` and hold ``bytes``."""
+
+BYTES = "BYTES"
+
+DTYPES: dict[str, np.dtype[Any]] = {
+    "BOOL": np.dtype(np.bool_),
+    "UINT8": np.dtype("<u1"),
+    "UINT16": np.dtype("<u2"),
+    "UINT32": np.dtype("<u4"),
+    "UINT64": np.dtype("<u8"),
+    "INT8": np.dtype("<i1"),
+    "INT16": np.dtype("<i2"),
+    "INT32": np.dtype("<i4"),
+    "INT64": np.dtype("<i8"),
+    "FP16": np.dtype("<f2"),
+    "FP32": np.dtype("<f4"),
+    "FP64": np.dtype("<f8"),
+    BYTES: np.dtype(object),
+}
+"""Datatype names and the numpy dtype of each."""
+
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+_MAX_RANK = 32
+_LITTLE = sys.byteorder == "little"
+
+
+def datatype_of(array: Tensor) -> str:
+    """Return the datatype name of an array.
+
+    Raises:
+        InvalidTensor: no datatype stands for the array's dtype (INVALID_ARGUMENT, retry: no).
+    """
+    name = _NAMES.get(array.dtype)
+    if name is None:
+        name = BYTES if array.dtype.kind in "SU" else _NAMES.get(array.dtype.newbyteorder("<"))
+    if name is None:
+        raise InvalidTensor(f"dtype must be one of {', '.join(DTYPES)} in numpy's spelling, got {array.dtype}")
+    return name
+
+
+def itemsize(datatype: str) -> int | None:
+    """Return the bytes of one element; None for BYTES.
+
+    Raises:
+        InvalidTensor: an unknown datatype (INVALID_ARGUMENT, retry: no).
+    """
+    dtype = DTYPES.get(datatype)
+    if dtype is None:
+        raise InvalidTensor(f"datatype must be one of {', '.join(DTYPES)}, got {datatype[:40]!r}")
+    return None if datatype == BYTES else dtype.itemsize
+
+
+def check_shape(name: str, shape: Sequence[int]) -> int:
+    """Return the number of elements of a request's shape, computed without overflow.
+
+    Raises:
+        InvalidTensor: a negative dimension or more than 32 of them (INVALID_ARGUMENT, retry: no).
+    """
+    if len(shape) > _MAX_RANK:
+        raise InvalidTensor(f"tensor {name!r}: at most {_MAX_RANK} dimensions, got {len(shape)}")
+    if any(size < 0 for size in shape):
+        raise InvalidTensor(f"tensor {name!r}: dimensions must not be negative, got {list(shape)}")
+    return math.prod(shape)
+
+
+def decode_raw(name: str, datatype: str, shape: Sequence[int], raw: bytes | memoryview) -> Tensor:
+    """Return the array that raw bytes stand for.
+
+    Fixed-size datatypes: a read-only view of ``raw``, no copy. BYTES: a fresh object array. All checks come before
+    any allocation.
+
+    Raises:
+        InvalidTensor: unknown datatype, bad shape, or a length that does not match them; names the tensor
+            (INVALID_ARGUMENT, retry: no).
+    """
+    size = itemsize(datatype)
+    count = check_shape(name, shape)
+    if size is None:
+        return _decode_bytes(name, count, shape, raw)
+    if len(raw) != count * size:
+        raise InvalidTensor(
+            f"tensor {name!r}: {datatype} of shape {list(shape)} takes {count * size} bytes, got {len(raw)}"
+        )
+    return np.frombuffer(raw, dtype=DTYPES[datatype]).reshape(shape)
+
+
+def _decode_bytes(name: str, count: int, shape: Sequence[int], raw: bytes | memoryview) -> Tensor:
+    if count * 4 > len(raw):
+        raise InvalidTensor(f"tensor {name!r}: {count} BYTES elements take at least {count * 4} bytes, got {len(raw)}")
+    array = np.empty(count, dtype=object)
+    view, position, end = memoryview(raw), 0, len(raw)
+    for index in range(count):
+        if position + 4 > end:
+            raise InvalidTensor(f"tensor {name!r}: BYTES element {index} starts past the end at byte {position}")
+        length = int.from_bytes(view[position : position + 4], "little")
+        position += 4
+        if position + length > end:
+            raise InvalidTensor(f"tensor {name!r}: BYTES element {index} of length {length} goes past the end")
+        array[index] = bytes(view[position : position + length])
+        position += length
+    if position != end:
+        raise InvalidTensor(f"tensor {name!r}: {end - position} bytes left over after {count} BYTES elements")
+    return array.reshape(shape)
+
+
+def encode_raw(array: Tensor) -> bytes:
+    """Return the raw bytes of an array; one copy for fixed-size datatypes.
+
+    Raises:
+        InvalidTensor: no datatype stands for the array's dtype (INVALID_ARGUMENT, retry: no).
+    """
+    if datatype_of(array) == BYTES:
+        return _encode_bytes(array.ravel())
+    if not _LITTLE or array.dtype.byteorder == ">":
+        array = array.astype(array.dtype.newbyteorder("<"))
+    return array.tobytes()
+
+
+def _encode_bytes(elements: Iterable[Any]) -> bytes:
+    parts: list[bytes] = []
+    for element in elements:
+        data = element.encode() if isinstance(element, str) else bytes(element)
+        parts.append(struct.pack("<I", len(data)))
+        parts.append(data)
+    return b"".join(parts)

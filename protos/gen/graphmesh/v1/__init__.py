@@ -1,0 +1,1 @@
+"""graphmesh's own protocol, generated."""
