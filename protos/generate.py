@@ -28,9 +28,10 @@ def generate(out: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     own = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "graphmesh/v1").glob("*.proto"))
-    _protoc(f"--python_out={out}", f"--pyi_out={out}", f"--grpc_python_out={out}", *own)
+    outputs = (f"--python_out={out}", f"--pyi_out={out}", f"--grpc_python_out={out}")
+    _protoc(*outputs, *own)
     oip = f"-Igraphmesh/oip={ROOT / 'inference'}"
-    _protoc(oip, f"--python_out={out}", f"--pyi_out={out}", "graphmesh/oip/open_inference.proto")
+    _protoc(oip, *outputs, "graphmesh/oip/open_inference.proto")
     module = out / "graphmesh/oip/open_inference_pb2.py"
     text = module.read_text()
     if text.count("_descriptor_pool.Default()") != 1:

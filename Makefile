@@ -1,0 +1,71 @@
+# Two commands do all the set-up: `make demo` and `make test`. The rest is for working on graphmesh.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CODE := core graph registry worker gateway client cli
+
+.PHONY: help demo test check lint types imports protos format gen bench up debian clean
+
+help:  ## List the commands.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "graphmesh needs Python 3.11 or later; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	# The demo's OCR models ship inside this wheel; it is data here, its code and requirements are not used.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'rapidocr-onnxruntime==1.4.4'
+	touch $@
+
+demo: $(STAMP)  ## Serve and call a real OCR graph, then stop.
+	$(BIN)/graphmesh demo
+
+up: $(STAMP)  ## Start the mesh of ./mesh.yaml, or an empty one.
+	$(BIN)/graphmesh up
+
+test: $(STAMP) debian  ## Run all checks and tests.
+	$(MAKE) check
+	$(BIN)/python -m pytest
+
+check: $(STAMP) lint types imports protos  ## Formatting, lint, types, import rules, protocol.
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(STAMP)
+	$(BIN)/mypy $(CODE) protos/generate.py
+	$(BIN)/mypy tests examples benchmarks
+
+imports: $(STAMP)
+	$(BIN)/lint-imports
+
+protos: $(STAMP)
+	$(BIN)/python protos/check.py
+
+format: $(STAMP)  ## Format the code.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+gen: $(STAMP)  ## Regenerate protos/gen from the .proto files.
+	$(BIN)/python protos/generate.py
+
+bench: $(STAMP) debian  ## Print CPU microseconds per request, against references, in one run.
+	$(BIN)/python -m benchmarks
+
+# What tests and benchmarks need from Debian; installed when this machine lets us, else the tests that miss it fail and
+# say so.
+DEBIAN := etcd-server:etcd nghttp2-client:h2load iproute2:ip
+debian:
+	@missing=""; for entry in $(DEBIAN); do \
+	  command -v "$${entry#*:}" >/dev/null 2>&1 || missing="$$missing $${entry%:*}"; done; \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	    echo "installing Debian packages:$$missing"; \
+	    apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	  else echo "missing Debian packages:$$missing; install them: sudo apt-get install$$missing"; fi; fi
+
+clean:  ## Remove what the commands above made.
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

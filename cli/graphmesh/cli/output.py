@@ -1,0 +1,46 @@
+"""What commands print: a table for people, JSON or YAML for programs, one line for an error."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["console", "emit", "output_option"]
+
+console = Console(highlight=False, soft_wrap=True)
+"""Standard output; plain text when it is not a terminal."""
+
+output_option: Callable[[Any], Any] = click.option(
+    "-o",
+    "--output",
+    "output",
+    type=click.Choice(["table", "json", "yaml"]),
+    default="table",
+    show_default=True,
+    help="How to print the answer.",
+)
+
+
+def emit(output: str, document: object, *, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print ``document`` as JSON or YAML, or ``rows`` as a table."""
+    if output == "json":
+        click.echo(json.dumps(document, indent=2))
+    elif output == "yaml":
+        click.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), nl=False)
+    elif not rows:
+        click.echo(f"no {columns[0].lower()}s")
+    else:
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*map(str, row))
+        console.print(table)
