@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -89,6 +90,7 @@ class Child:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
+            env={"GRAPHMESH_LOG_FORMAT": "brief", **os.environ},
             start_new_session=True,
             limit=_LINE_LIMIT,
         )

@@ -12,7 +12,7 @@ import sys
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import psutil
@@ -63,7 +63,9 @@ def _machine() -> Iterator[Finding]:
     yield _envoy()
     try:
         found = find_etcd()
-        yield Finding("etcd binary", "note" if found.warning else "ok", f"{found.version} {found.warning}".strip())
+        version = ".".join(map(str, found.version))
+        advice = "" if found.reliable else "; fine for a laptop, not for data that matters: install 3.5.6 or later"
+        yield Finding("etcd binary", "ok" if found.reliable else "note", f"{version}{advice}")
     except GraphmeshError as error:
         yield Finding("etcd binary", "problem", error.message)
     for module, extra in _EXTRAS.items():
@@ -76,10 +78,10 @@ def _machine() -> Iterator[Finding]:
 
 
 def _envoy() -> Finding:
-    from graphmesh.gateway.envoy import envoy_binary  # noqa: PLC0415 - only this needs Envoy's protocol
+    from graphmesh.gateway.envoy import find_envoy  # noqa: PLC0415 - only this needs Envoy's protocol
 
     try:
-        binary = envoy_binary()
+        binary = find_envoy()
         answer = subprocess.run([str(binary), "--version"], capture_output=True, text=True, check=True, timeout=20)  # noqa: S603
         return Finding("envoy", "ok", answer.stdout.strip().rpartition("version: ")[2])
     except (GraphmeshError, OSError, subprocess.SubprocessError) as error:
@@ -89,11 +91,12 @@ def _envoy() -> Finding:
 def _mesh(gateway: str) -> Iterator[Finding]:
     host, _, port = gateway.rpartition(":")
     answer = get(f"http://{gateway}/v1/status", timeout_s=3)
-    if answer.status == HTTPStatus.OK:
-        yield from _status(json.loads(answer.body), gateway)
+    status = _json(answer.body) if answer.status == HTTPStatus.OK else None
+    if status is not None:
+        yield from _status(status, gateway)
         return
     taken = False
-    with contextlib.suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), timeout=1):
+    with contextlib.suppress(OSError), socket.create_connection((host.strip("[]"), port), timeout=1):
         taken = True
     detail = (
         f"something else listens on {gateway}; choose another with --port"
@@ -103,18 +106,26 @@ def _mesh(gateway: str) -> Iterator[Finding]:
     yield Finding("mesh", "problem" if taken else "note", detail)
 
 
+def _json(body: bytes) -> dict[str, Any] | None:
+    """Return the JSON object of a body; None if it is none."""
+    with contextlib.suppress(ValueError):
+        document = json.loads(body)
+        return document if isinstance(document, dict) else None
+    return None
+
+
 def _status(status: dict[str, object], gateway: str) -> Iterator[Finding]:
     yield Finding("mesh", "ok", f"{status.get('mesh')} answers at {gateway}")
-    etcd = bool(status.get("etcdConnected"))
+    etcd = bool(status.get("etcd_connected"))
     yield Finding(
         "mesh's etcd", "ok" if etcd else "problem", "connected" if etcd else "away: changes are refused; start it again"
     )
-    models = json.loads(get(f"http://{gateway}/v1/models?page_size=1000").body or b"{}").get("models", [])
+    models = (_json(get(f"http://{gateway}/v1/models?page_size=1000").body) or {}).get("models", [])
     for model in models:
         failed = [r for r in model.get("replicas", []) if r["model"].get("state") == "MODEL_STATE_FAILED"]
         for replica in failed:
             yield Finding(
-                f"model {model['name']}", "problem", f"{replica['workerId']}: {replica['model'].get('message')}"
+                f"model {model['name']}", "problem", f"{replica['worker_id']}: {replica['model'].get('message')}"
             )
         if not model.get("replicas"):
             yield Finding(f"model {model['name']}", "problem", "no replica; start a worker that hosts it")

@@ -98,9 +98,18 @@ async def _get(gateway: str, name: str, revision: int) -> graph_pb2.GraphRevisio
 @graph.command()
 @click.argument("name")
 @click.option("--revision", type=click.IntRange(min=0), default=0, help="A revision; 0 is the live one.")
-@click.option("--as", "form", type=click.Choice(["yaml", "textproto"]), default="yaml", show_default=True)
+@click.option(
+    "--as", "form", type=click.Choice(["yaml", "textproto"]), default="yaml", show_default=True, help="The file's form."
+)
 @gateway_option
-@click.option("-o", "--output", type=click.Choice(["graph", "json"]), default="graph", show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["graph", "json"]),
+    default="graph",
+    show_default=True,
+    help="The graph's source, or the whole revision.",
+)
 def get(name: str, revision: int, form: str, gateway: str, output: str) -> None:
     """Print a graph as it was applied, ready to edit and apply again."""
     found = asyncio.run(_get(gateway, name, revision))
@@ -132,7 +141,14 @@ def list_(gateway: str, output: str) -> None:
 @graph.command()
 @click.argument("name")
 @click.option("--revision", type=click.IntRange(min=0), default=0, help="A revision; 0 is the live one.")
-@click.option("--as", "form", type=click.Choice(["text", "mermaid"]), default="text", show_default=True)
+@click.option(
+    "--as",
+    "form",
+    type=click.Choice(["text", "mermaid"]),
+    default="text",
+    show_default=True,
+    help="The drawing's form.",
+)
 @gateway_option
 def show(name: str, revision: int, form: str, gateway: str) -> None:
     """Draw a graph."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -42,5 +43,5 @@ def _open(request: urllib.request.Request, timeout_s: float) -> Answer:
     except urllib.error.HTTPError as error:
         with error:
             return Answer(error.code, error.read())
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:  # the second: no HTTP at all, or no port in the address
         return Answer(0, str(getattr(error, "reason", error)).encode())

@@ -18,7 +18,7 @@ from graphmesh.cli.output import emit, output_option
 from graphmesh.core.errors import InvalidRequest, Unavailable, from_code
 from graphmesh.core.names import check_model_name, check_version
 
-__all__ = ["infer"]
+__all__ = ["checked", "infer", "timing_rows"]
 
 _WIDEST = 100
 
@@ -45,22 +45,22 @@ def infer(
     *,
     explain: bool,
 ) -> None:
-    r"""Call MODEL (a model or a graph) and print its outputs.
+    """Call MODEL (a model or a graph) and print its outputs.
 
     VALUE is JSON (`[1, 2]`), text as it is (`hello`), or @FILE for the bytes of a file.
 
     \b
     graphmesh infer ocr image=@scan.png
     graphmesh infer add x='[1, 2, 3]'
-    """
+    """  # noqa: D301 - click reads the backspace as: keep these lines
     path = f"/v1/models/{check_model_name(model)}"
     if model_version:
         path += f"/versions/{check_version(model_version)}"
-    body = _body(document) if document is not None else json.dumps(dict(map(_value, inputs))).encode()
+    body = _body(document, inputs)
     headers = {"x-graphmesh-timeout-ms": str(max(1, int(timeout_s * 1000)))}
     if explain:
         headers["x-graphmesh-explain"] = "1"
-    answer = _checked(
+    answer = checked(
         post(f"http://{gateway}{quote(path)}:predict", body, headers=headers, timeout_s=timeout_s + 5), gateway
     )
     rows = [(name, _short(value)) for name, value in answer["outputs"].items()]
@@ -98,7 +98,14 @@ def _value(argument: str) -> tuple[str, Any]:
         return name, value
 
 
-def _body(document: str) -> bytes:
+def _body(document: str | None, inputs: tuple[str, ...]) -> bytes:
+    if document is None:
+        values = dict(map(_value, inputs))
+        if len(values) != len(inputs):
+            raise InvalidRequest(f"each input must be given once, got {', '.join(i.partition('=')[0] for i in inputs)}")
+        return json.dumps(values).encode()
+    if inputs:
+        raise InvalidRequest("give either inputs or --json, got both")
     if document == "-":
         return sys.stdin.buffer.read()
     return _read(document[1:]) if document.startswith("@") else document.encode()
@@ -111,15 +118,19 @@ def _read(path: str) -> bytes:
         raise InvalidRequest(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _checked(answer: Answer, gateway: str) -> dict[str, Any]:
+def checked(answer: Answer, gateway: str) -> dict[str, Any]:
+    """Return the JSON of a good answer, or raise the error that a bad one carries."""
     if answer.status == 0:
         raise Unavailable(f"no mesh answers at {gateway} ({answer.body.decode()}); start one with: graphmesh up")
     try:
-        document: dict[str, Any] = json.loads(answer.body)
+        document: Any = json.loads(answer.body)
     except ValueError:
-        raise Unavailable(f"{gateway} answered {answer.status} without JSON; is it a graphmesh gateway?") from None
-    if answer.status != HTTPStatus.OK:
-        raise from_code(document.get("code", 2), document.get("error", f"HTTP {answer.status}"))
+        document = None
+    good = answer.status == HTTPStatus.OK
+    if not isinstance(document, dict) or ("outputs" if good else "error") not in document:
+        raise Unavailable(f"{gateway} answered {answer.status} without the expected JSON; is it a graphmesh gateway?")
+    if not good:
+        raise from_code(document.get("code", 2), document["error"])
     return document
 
 

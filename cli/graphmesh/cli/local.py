@@ -73,7 +73,8 @@ def start_detached(arguments: Sequence[str], run_dir: Path, *, say: Callable[[st
         while True:
             ended = process.poll() is not None
             for line in lines:
-                say(line.rstrip())
+                if not line.startswith("graphmesh: "):  # its error, which is raised here
+                    say(line.rstrip())
             state = read_state(run_dir)
             if state is not None and state.supervisor.pid == process.pid and state.phase == "ready":
                 return state

@@ -23,14 +23,14 @@ __all__ = ["cli", "exit_code", "main"]
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(software_version(), "--version", prog_name="graphmesh")
 def cli() -> None:
-    r"""Serve machine-learning models as one mesh, and compose them into graphs.
+    """Serve machine-learning models as one mesh, and compose them into graphs.
 
     Start here: `graphmesh demo`, then `graphmesh up` beside a mesh.yaml.
 
     \b
     Exit codes: 0 done, 1 refused or failed, 2 wrong usage or bad input, 3 mesh not reachable,
     4 a process could not start, 130 interrupted.
-    """
+    """  # noqa: D301 - click reads the backspace as: keep these lines
 
 
 @cli.command()
@@ -50,6 +50,24 @@ for command in (
     cli.add_command(command)
 
 
+def _name_variables(command: click.Command, prefix: str) -> None:
+    """Let options also come from variables named after their flags: `GRAPHMESH_WORKER_TTL` for `worker --ttl`.
+
+    Not click's own way, which names them after Python's parameters and makes a variable of `graphmesh --version` too.
+    """
+    if isinstance(command, click.Group):
+        for name, child in command.commands.items():
+            _name_variables(child, f"{prefix}_{name}")
+        return
+    for option in command.params:
+        if isinstance(option, click.Option) and option.envvar is None:
+            flag = max(option.opts, key=len).removeprefix("--")
+            option.envvar = f"{prefix}_{flag}".replace("-", "_").upper()
+
+
+_name_variables(cli, "graphmesh")
+
+
 def exit_code(error: GraphmeshError) -> int:
     """Return the exit code that stands for an error."""
     if isinstance(error, StartFailed):
@@ -62,13 +80,16 @@ def exit_code(error: GraphmeshError) -> int:
 def main() -> NoReturn:
     """Run the command; every expected error is one line on standard error."""
     try:
-        code = cli.main(standalone_mode=False, auto_envvar_prefix="GRAPHMESH")
+        code = cli.main(prog_name="graphmesh", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         code = error.exit_code
     except GraphmeshError as error:
         click.echo(f"graphmesh: {error.message}", err=True)
         code = exit_code(error)
+    except (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        click.echo(f"graphmesh: {error.filename}: {error.strerror}; choose another place or mend it", err=True)
+        code = 1
     except (KeyboardInterrupt, click.Abort, asyncio.CancelledError):
         code = 130
     sys.exit(code if isinstance(code, int) else 0)

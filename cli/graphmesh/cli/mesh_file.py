@@ -19,6 +19,7 @@ from graphmesh.core.names import check_model_name, check_version
 __all__ = ["GatewayEntry", "MeshFile", "ModelEntry", "WorkerEntry", "load_mesh_file", "resolve_source"]
 
 _WHEEL = "wheel://"
+_HIGHEST_PORT = 65535
 
 
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,11 +31,11 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """`file.onnx`, `file.py:Class`, `package.module:Class`, or `wheel://DISTRIBUTION/path/inside.onnx` for a file of an
     installed package. Files are relative to mesh.yaml."""
     version: str = "1"
-    """Digits."""
+    """Digits, in quotes: `"2"`."""
     instances: int = 1
     """How many requests a sync `predict` runs at once."""
     parameters: dict[str, Any] = {}
-    """Keyword arguments for the class."""
+    """Keyword arguments for the class; a `wheel://` value becomes the file's path."""
 
 
 class WorkerEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,7 +57,7 @@ class GatewayEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     bind: str = "127.0.0.1"
     """Address; anything but loopback also needs `--insecure-bind`."""
     port: int = 8000
-    """gRPC and REST."""
+    """gRPC and REST; `graphmesh up --port 0` picks a free one."""
     grpc_port: int = 8001
     """The same again, where Triton's clients look for gRPC; 0 switches it off."""
     metrics_port: int = 8002
@@ -91,6 +92,8 @@ def load_mesh_file(path: Path) -> MeshFile:
         parsed = msgspec.convert(document if document is not None else {}, MeshFile)
     except OSError as error:
         raise InvalidRequest(f"{path}: cannot be read: {error.strerror}; give the path of a mesh.yaml") from None
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"{path}: not UTF-8 text; give the path of a mesh.yaml") from None
     except yaml.YAMLError as error:
         raise InvalidRequest(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     except msgspec.ValidationError as error:
@@ -104,6 +107,7 @@ def load_mesh_file(path: Path) -> MeshFile:
 
 def _check(mesh: MeshFile) -> None:
     check_model_name(mesh.mesh)
+    _check_ports(mesh.gateway)
     seen: dict[str, ModelEntry] = {}
     groups = [worker.name for worker in mesh.workers]
     if len(set(groups)) != len(groups):
@@ -122,6 +126,16 @@ def _check(mesh: MeshFile) -> None:
                 raise InvalidRequest(f"model {model.name!r} is declared twice, differently; make the entries equal")
 
 
+def _check_ports(gateway: GatewayEntry) -> None:
+    for name, port, least in (
+        ("port", gateway.port, 1),
+        ("grpc_port", gateway.grpc_port, 0),
+        ("metrics_port", gateway.metrics_port, 0),
+    ):
+        if not least <= port <= _HIGHEST_PORT:
+            raise InvalidRequest(f"gateway: {name} must be from {least} to {_HIGHEST_PORT}, got {port}")
+
+
 def _at_least_one(what: str, value: int) -> None:
     if value < 1:
         raise InvalidRequest(f"{what} must be at least 1, got {value}")
@@ -129,12 +143,7 @@ def _at_least_one(what: str, value: int) -> None:
 
 def _resolved(mesh: MeshFile, folder: Path) -> MeshFile:
     workers = [
-        msgspec.structs.replace(
-            worker,
-            models=[
-                msgspec.structs.replace(model, source=resolve_source(model.source, folder)) for model in worker.models
-            ],
-        )
+        msgspec.structs.replace(worker, models=[_resolved_model(model, folder) for model in worker.models])
         for worker in mesh.workers
     ]
     graphs = [str(folder / graph) for graph in mesh.graphs]
@@ -142,6 +151,14 @@ def _resolved(mesh: MeshFile, folder: Path) -> MeshFile:
         if not Path(graph).is_file():
             raise InvalidRequest(f"graphs: no file {graph}")
     return msgspec.structs.replace(mesh, workers=workers, graphs=graphs)
+
+
+def _resolved_model(model: ModelEntry, folder: Path) -> ModelEntry:
+    parameters = {
+        name: str(_file_of_distribution(value)) if isinstance(value, str) and value.startswith(_WHEEL) else value
+        for name, value in model.parameters.items()
+    }
+    return msgspec.structs.replace(model, source=resolve_source(model.source, folder), parameters=parameters)
 
 
 def resolve_source(source: str, folder: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,10 +14,10 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["console", "emit", "output_option"]
+__all__ = ["emit", "output_option"]
 
-console = Console(highlight=False, soft_wrap=True)
-"""Standard output; plain text when it is not a terminal."""
+_PIPE_WIDTH = 10_000
+"""Into a pipe or file a row is one line, however long."""
 
 output_option: Callable[[Any], Any] = click.option(
     "-o",
@@ -43,4 +44,6 @@ def emit(output: str, document: object, *, columns: Sequence[str], rows: Sequenc
             table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*map(str, row))
-        console.print(table)
+        width = None if sys.stdout.isatty() else _PIPE_WIDTH
+        # what models answer is shown as it is: no markup, no emoji codes
+        Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=width).print(table)

@@ -44,7 +44,9 @@ _LOCAL_ETCD = ("127.0.0.1:2379",)
 
 def _log_to_stderr() -> None:
     level = os.environ.get("GRAPHMESH_LOG_LEVEL", "INFO").upper()
-    logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    brief = os.environ.get("GRAPHMESH_LOG_FORMAT") == "brief"  # under `graphmesh up`, which says who speaks
+    form = "%(levelname)s %(message)s" if brief else "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    logging.basicConfig(stream=sys.stderr, level=level, format=form)
 
 
 @click.command()

@@ -52,7 +52,7 @@ class MeshState:
     supervisor: ProcessMark
     """`graphmesh up` itself."""
     phase: str
-    """`starting`, `ready`, `failed` or `stopping`."""
+    """`starting`, `ready`, `failed` or `stopping`; `new` is never written."""
     gateway: str
     """`host:port` of the gateway."""
     message: str = ""
@@ -68,7 +68,7 @@ def read_state(run_dir: Path) -> MeshState | None:
         document["supervisor"] = ProcessMark(**document["supervisor"])
         document["children"] = {name: ProcessMark(**child) for name, child in document["children"].items()}
         return MeshState(**document)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

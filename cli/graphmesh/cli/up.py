@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from graphmesh.cli import readiness
 from graphmesh.cli.children import Child
 from graphmesh.cli.graphs import load_graph
@@ -73,7 +75,7 @@ class Up:
         self._workers: dict[str, Child] = {}
         self._gateway: Child | None = None
         self._stop = asyncio.Event()
-        self._state = MeshState(supervisor=mark(os.getpid()), phase="starting", gateway=self.address)
+        self._state = MeshState(supervisor=mark(os.getpid()), phase="new", gateway=self.address)
 
     @property
     def address(self) -> str:
@@ -113,13 +115,16 @@ class Up:
         self._write("starting")
 
     def _write(self, phase: str, message: str = "") -> None:
+        """Write the state if it has changed."""
         children = {}
         for child in (self._gateway, *self._workers.values()):
             if child is not None and (pid := child.pid) is not None:
-                with contextlib.suppress(Exception):  # it may end between the two lines; `down` then has one less
+                with contextlib.suppress(psutil.NoSuchProcess):  # it ended between the two lines
                     children[child.name] = mark(pid)
-        self._state = replace(self._state, phase=phase, message=message, children=children)
-        write_state(self._options.run_dir, self._state)
+        state = replace(self._state, phase=phase, message=message, children=children)
+        if state != self._state:
+            self._state = state
+            write_state(self._options.run_dir, state)
 
     async def _run_until_stopped(self, stack: AsyncExitStack) -> None:
         began = time.monotonic()
@@ -224,10 +229,9 @@ class Up:
             extra = extra_workers(base, wanted)
             for worker_id in extra.keys() - self._workers.keys():
                 await self._start_worker(worker_id, ("--only", extra[worker_id]), endpoints)
-                self._write("ready")
             for worker_id in self._workers.keys() - extra.keys() - declared:
                 await self._workers.pop(worker_id).stop(grace_s=_DRAIN_GRACE_S)
-                self._write("ready")
+            self._write("ready")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), _RECONCILE_S)
         self._say("stopping: workers finish what they have")

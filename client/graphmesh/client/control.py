@@ -83,6 +83,6 @@ class ControlClient:
 
     def _error(self, error: grpc.aio.AioRpcError) -> GraphmeshError:
         code, message = error.code().value[0], error.details() or error.code().name
-        if code == Code.UNAVAILABLE and "connect" in message.lower():
+        if code == Code.UNAVAILABLE and message.startswith("failed to connect"):  # grpc's own words
             return Unavailable(f"no mesh answers at {self.address}; start one with: graphmesh up")
         return from_code(code, message)

@@ -82,7 +82,7 @@ def check_shape(name: str, shape: Sequence[int]) -> int:
     """
     if len(shape) > _MAX_RANK:
         raise InvalidTensor(f"tensor {name!r}: at most {_MAX_RANK} dimensions, got {len(shape)}")
-    if any(size < 0 for size in shape):
+    if shape and min(shape) < 0:
         raise InvalidTensor(f"tensor {name!r}: dimensions must not be negative, got {list(shape)}")
     return math.prod(shape)
 

@@ -54,7 +54,7 @@ class Prepared(TypedDict):
 class DetectPrepare:
     """Model ``ocr-detect-prepare``: pixels to the detector's input."""
 
-    def __init__(self, *, max_side: int = 960, max_scale: float = 2.0) -> None:
+    def __init__(self, *, max_side: int = 960, max_scale: float = 1.5) -> None:
         self._max_side = max_side
         self._max_scale = max_scale
 
@@ -79,7 +79,7 @@ class Boxes:
     """Model ``ocr-boxes``: the detector's probability map to boxes in the picture's pixels."""
 
     def __init__(
-        self, *, threshold: float = 0.3, min_score: float = 0.45, grow: float = 1.6, max_boxes: int = 500
+        self, *, threshold: float = 0.3, min_score: float = 0.4, grow: float = 1.5, max_boxes: int = 500
     ) -> None:
         self._threshold = threshold
         self._min_score = min_score
@@ -113,7 +113,7 @@ class Boxes:
 class Crops(TypedDict):
     """What `Crop` gives: strips padded on the right to the widest, and the width of each."""
 
-    crops: Annotated[np.ndarray, "UINT8 (N, 48, W, 3)"]
+    crops: Annotated[np.ndarray, "UINT8 (N, 48, S, 3)"]
     widths: Annotated[np.ndarray, "INT32 (N,)"]
 
 

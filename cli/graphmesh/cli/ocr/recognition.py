@@ -4,54 +4,59 @@ The recogniser gives, for every eighth column, a probability for each character 
 decoding takes the best of each column, joins equal neighbours and drops blanks. Not done: beam search, dictionaries.
 """
 
-from pathlib import Path
 from typing import Annotated, TypedDict
 
-import cv2
 import numpy as np
 import onnxruntime
 
-from graphmesh.cli.mesh_file import resolve_source
 from graphmesh.cli.ocr.geometry import STRIP_HEIGHT
 
 __all__ = ["OrientPrepare", "Text", "Upright"]
 
-Strips = Annotated[np.ndarray, "UINT8 (N, 48, W, 3)"]
+Strips = Annotated[np.ndarray, "UINT8 (N, 48, S, 3)"]
 Widths = Annotated[np.ndarray, "INT32 (N,)"]
-Input = Annotated[np.ndarray, "FP32 (N, 3, 48, X)"]
 
-_ORIENT_WIDTH = 192  # what the orientation network looks at
+_LOOK_WIDTH = 192  # what the orientation network takes
+_LOOKS = 3  # start, middle, end
 _READ_WIDTH = 320  # what the recogniser was trained on; shorter strips are padded
 
 
-class Prepared(TypedDict):
-    """What `OrientPrepare` and `Upright` give."""
+class Looks(TypedDict):
+    """What `OrientPrepare` gives: three looks at each strip, one after another."""
 
-    x: Input
+    x: Annotated[np.ndarray, "FP32 (M, 3, 48, 192)"]
 
 
 class OrientPrepare:
-    """Model ``ocr-orient-prepare``: strips to the orientation network's input."""
+    """Model ``ocr-orient-prepare``: strips to the orientation network's input.
 
-    def predict(self, crops: Strips, widths: Widths) -> Prepared:
-        """Squeeze long strips to a width of 192, pad short ones, and normalise to -1..1."""
-        strips = [crop[:, :width] for crop, width in zip(crops, widths, strict=True)]
-        return {"x": _normalised([_squeezed(strip) for strip in strips], _ORIENT_WIDTH)}
+    The network sees a width of 192 only. A long line squeezed into that misleads it, so it looks at the start, the
+    middle and the end of each strip as they are.
+    """
+
+    def predict(self, crops: Strips, widths: Widths) -> Looks:
+        """Return three normalised looks at each strip; short strips are padded."""
+        looks = [look for strip in _strips(crops, widths) for look in _looks(strip)]
+        return {"x": _normalised(looks, _LOOK_WIDTH)}
+
+
+class Turned(TypedDict):
+    """What `Upright` gives; as wide as its own widest strip, whatever the picture's widest is."""
+
+    x: Annotated[np.ndarray, "FP32 (N, 3, 48, X)"]
 
 
 class Upright:
     """Model ``ocr-upright``: strips to the recogniser's input, those that lie on their head turned by 180 degrees."""
 
-    def __init__(self, *, threshold: float = 0.9) -> None:
+    def __init__(self, *, threshold: float = 0.7) -> None:
         self._threshold = threshold
 
-    def predict(self, crops: Strips, widths: Widths, turned: Annotated[np.ndarray, "FP32 (N, 2)"]) -> Prepared:
-        """Turn where the second column of ``turned`` is sure; the batch becomes as wide as its own widest strip."""
-        strips = [crop[:, :width] for crop, width in zip(crops, widths, strict=True)]
-        upright = [
-            strip[::-1, ::-1] if probability > self._threshold else strip
-            for strip, probability in zip(strips, turned[:, 1], strict=True)
-        ]
+    def predict(self, crops: Strips, widths: Widths, turned: Annotated[np.ndarray, "FP32 (M, 2)"]) -> Turned:
+        """Turn the strips whose three looks agree: the mean of the second column exceeds the threshold."""
+        turn = turned[:, 1].reshape(-1, _LOOKS).mean(axis=1) > self._threshold
+        strips = zip(_strips(crops, widths), turn, strict=True)
+        upright = [strip[::-1, ::-1] if upside_down else strip for strip, upside_down in strips]
         return {"x": _normalised(upright, int(widths.max(initial=_READ_WIDTH)))}
 
 
@@ -66,7 +71,7 @@ class Text:
     """Model ``ocr-text``: the recogniser's probabilities to text.
 
     Args:
-        recogniser: Source of the recogniser; its ONNX metadata ``character`` lists one character a line.
+        recogniser: File of the recogniser; its ONNX metadata ``character`` lists one character a line.
     """
 
     def __init__(self, *, recogniser: str) -> None:
@@ -75,8 +80,7 @@ class Text:
 
     def load(self) -> None:
         """Read the characters: blank comes first, space last, and neither is in the list."""
-        path = resolve_source(self._recogniser, Path.cwd())
-        metadata = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).get_modelmeta()
+        metadata = onnxruntime.InferenceSession(self._recogniser, providers=["CPUExecutionProvider"]).get_modelmeta()
         listed = metadata.custom_metadata_map["character"].split("\n")
         self._characters = np.array(["", *listed, " "], object)
 
@@ -91,10 +95,14 @@ class Text:
         return {"text": np.array(texts, object), "confidence": np.array(means, np.float32)}
 
 
-def _squeezed(strip: np.ndarray) -> np.ndarray:
-    if strip.shape[1] <= _ORIENT_WIDTH:
-        return strip
-    return np.asarray(cv2.resize(strip, (_ORIENT_WIDTH, STRIP_HEIGHT), interpolation=cv2.INTER_AREA))
+def _strips(crops: np.ndarray, widths: np.ndarray) -> list[np.ndarray]:
+    """Return the strips without their padding, as views."""
+    return [crop[:, :width] for crop, width in zip(crops, widths, strict=True)]
+
+
+def _looks(strip: np.ndarray) -> list[np.ndarray]:
+    last = max(0, strip.shape[1] - _LOOK_WIDTH)
+    return [strip[:, start : start + _LOOK_WIDTH] for start in (0, last // 2, last)]
 
 
 def _normalised(strips: list[np.ndarray], width: int) -> np.ndarray:

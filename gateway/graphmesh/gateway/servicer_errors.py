@@ -1,0 +1,72 @@
+"""The edge of the control plane's gRPC services: every failure becomes a status with its reason as ErrorInfo."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from google.protobuf.message import DecodeError
+from grpc_status import rpc_status as grpc_rpc_status
+
+from graphmesh.core.errors import InvalidRequest
+from graphmesh.gateway.wire import as_graphmesh_error, rpc_status
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+__all__ = ["Decoding", "abort", "answers"]
+
+_OURS = ("/graphmesh.v1.", "/inference.")
+_MALFORMED = object()
+"""What a method of ours gets instead of a request that does not parse."""
+
+
+async def abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception) -> None:
+    """End the call with an error; raises, as the context's own abort does."""
+    status = grpc_rpc_status.to_status(rpc_status(as_graphmesh_error(error)))
+    await context.abort_with_status(status)
+
+
+def answers(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Return a unary method whose errors reach the client as statuses."""
+
+    @functools.wraps(method)
+    async def answering(self: object, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:  # noqa: ANN401
+        try:
+            if request is _MALFORMED:
+                raise _malformed()
+            return await method(self, request, context)
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the edge: every failure becomes a status
+            await abort(context, error)
+
+    return answering
+
+
+class Decoding(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """Makes a request that does not parse INVALID_ARGUMENT; grpc.aio itself would answer UNKNOWN."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler | None:
+        """Return the method's handler with a decoder that does not raise."""
+        handler = await continuation(handler_call_details)
+        if handler is None or handler.request_streaming or not handler_call_details.method.startswith(_OURS):
+            return handler
+        decode = handler.request_deserializer
+
+        def decoded(data: bytes) -> object:
+            try:
+                return decode(data)
+            except DecodeError:
+                return _MALFORMED
+
+        return handler._replace(request_deserializer=decoded)
+
+
+def _malformed() -> InvalidRequest:
+    return InvalidRequest("the request must be a message of the method's type, got bytes that do not parse")

@@ -1,0 +1,133 @@
+"""GraphService: checks graphs against what is registered, and stores them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf import empty_pb2
+
+from graphmesh.core.errors import DeadlinePassed, NotFound
+from graphmesh.core.names import close_names
+from graphmesh.core.wire import signature_to_wire
+from graphmesh.gateway.pages import page
+from graphmesh.gateway.placement import graph_of
+from graphmesh.gateway.servicer_errors import answers
+from graphmesh.graph.validate import validate
+from graphmesh.graph.wire import graph_from_wire, graph_to_bytes
+from graphmesh.registry.wire import encode_graph
+from graphmesh.v1 import graph_pb2, graph_service_pb2, graph_service_pb2_grpc
+
+if TYPE_CHECKING:
+    from graphmesh.core.signature import Signature
+    from graphmesh.gateway.view import View
+    from graphmesh.graph.spec import Graph
+    from graphmesh.registry.records import GraphRecord
+    from graphmesh.registry.registry import Registry
+
+__all__ = ["GraphServicer"]
+
+_SYNC_WITHIN_S = 2.0
+
+
+class GraphServicer(graph_service_pb2_grpc.GraphServiceServicer):
+    """GraphService over the registry."""
+
+    def __init__(self, view: View, registry: Registry) -> None:
+        self._view = view
+        self._registry = registry
+
+    @answers
+    async def ApplyGraph(self, request: graph_service_pb2.ApplyGraphRequest, _: Any) -> graph_pb2.GraphRevision:  # noqa: ANN401, N802
+        """Check a graph, make it live, return once the gateways know it."""
+        graph = graph_from_wire(request.graph)
+        signature = await self._validated(graph)
+        record = await self._registry.put_graph(graph.name, graph_to_bytes(graph), signature, etag=request.etag)
+        await self._spread(record)
+        return revision_to_wire(record)
+
+    @answers
+    async def ValidateGraph(  # noqa: N802
+        self,
+        request: graph_service_pb2.ValidateGraphRequest,
+        _: Any,  # noqa: ANN401
+    ) -> graph_service_pb2.ValidateGraphResponse:
+        """Check a graph."""
+        signature = await self._validated(graph_from_wire(request.graph))
+        return graph_service_pb2.ValidateGraphResponse(signature=signature_to_wire(signature))
+
+    @answers
+    async def GetGraph(self, request: graph_service_pb2.GetGraphRequest, _: Any) -> graph_pb2.GraphRevision:  # noqa: ANN401, N802
+        """Return a revision; the live one without asking etcd."""
+        snapshot = self._view.current()
+        live = snapshot.graphs.get(request.name)
+        if live is not None and request.revision in {0, live.revision}:
+            return revision_to_wire(live)
+        if live is None:
+            near = close_names(request.name, snapshot.graphs)
+            hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+            raise NotFound(f"no graph is named {request.name[:140]!r}{hint}", metadata={"graph": request.name[:140]})
+        return revision_to_wire(await self._registry.get_graph(request.name, request.revision))
+
+    @answers
+    async def ListGraphs(  # noqa: N802
+        self,
+        request: graph_service_pb2.ListGraphsRequest,
+        _: Any,  # noqa: ANN401
+    ) -> graph_service_pb2.ListGraphsResponse:
+        """List the live revisions by name."""
+        graphs = self._view.current().graphs
+        names, token = page(graphs, size=request.page_size, token=request.page_token)
+        return graph_service_pb2.ListGraphsResponse(
+            graphs=[revision_to_wire(graphs[name]) for name in names], next_page_token=token
+        )
+
+    @answers
+    async def ListGraphRevisions(  # noqa: N802
+        self,
+        request: graph_service_pb2.ListGraphRevisionsRequest,
+        _: Any,  # noqa: ANN401
+    ) -> graph_service_pb2.ListGraphRevisionsResponse:
+        """List a graph's revisions, oldest first."""
+        records = await self._registry.list_graph_revisions(request.name)
+        return graph_service_pb2.ListGraphRevisionsResponse(revisions=map(revision_to_wire, records))
+
+    @answers
+    async def DeleteGraph(self, request: graph_service_pb2.DeleteGraphRequest, _: Any) -> empty_pb2.Empty:  # noqa: ANN401, N802
+        """Take a graph out of service."""
+        await self._registry.delete_graph(request.name, etag=request.etag)
+        return empty_pb2.Empty()
+
+    async def _validated(self, graph: Graph) -> Signature:
+        """Return a graph's signature; off the event loop, for a large graph takes a while."""
+        snapshot = self._view.current()
+        return await asyncio.to_thread(
+            validate,
+            graph,
+            snapshot.signature_of,
+            graphs=lambda name: graph_of(snapshot, name),
+            known=[*snapshot.models, *snapshot.graphs],
+        )
+
+    async def _spread(self, record: GraphRecord) -> None:
+        """Wait until every live gateway's Envoy has the revision; a gateway that just died is not waited for long."""
+        revision = int(record.etag.strip('"'))
+        if self._view.mirror is None:
+            return
+        try:
+            await self._view.mirror.wait_for(
+                lambda snapshot: (
+                    snapshot.revision >= revision
+                    and all(gateway.synced_revision >= revision for gateway in snapshot.gateways.values())
+                ),
+                _SYNC_WITHIN_S,
+            )
+        except DeadlinePassed:
+            return
+
+
+def revision_to_wire(record: GraphRecord) -> graph_pb2.GraphRevision:
+    """Return the message of a graph's revision."""
+    message = graph_pb2.GraphRevision.FromString(encode_graph(record))
+    message.etag = record.etag
+    return message

@@ -1,0 +1,80 @@
+"""What this gateway knows of the mesh and of itself; the services look here, the process writes here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Protocol
+
+from graphmesh.core.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from graphmesh.gateway.xds_server import DiscoveryServer
+    from graphmesh.registry.snapshot import Snapshot
+
+__all__ = ["Reader", "View"]
+
+_EXTENSIONS = ["binary_tensor_data"]
+
+
+class Reader(Protocol):
+    """A mirror of the registry."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The mesh as last read."""
+        ...
+
+    @property
+    def connected(self) -> bool:
+        """Whether the registry answers."""
+        ...
+
+    def age(self) -> float:
+        """Return the seconds since the snapshot was known to be current."""
+        ...
+
+    async def wait_for(self, predicate: Callable[[Snapshot], bool], timeout_s: float) -> Snapshot:
+        """Return the first snapshot that ``predicate`` holds for, or raise DeadlinePassed."""
+        ...
+
+
+@dataclass(slots=True)
+class View:
+    """The gateway's own state."""
+
+    mesh: str
+    """The mesh's name."""
+    discovery: DiscoveryServer
+    """Where Envoy gets its resources."""
+    mirror: Reader | None = None
+    """The registry's mirror; None until it has listed."""
+    envoy_pid: int = 0
+    """Envoy's process; 0 while it is not running."""
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The mesh as last read; None before the first read."""
+        return self.mirror.snapshot if self.mirror else None
+
+    def current(self) -> Snapshot:
+        """Return the mesh as last read, or raise Unavailable."""
+        if self.mirror is None:
+            raise Unavailable("this gateway has not read the registry yet; repeat in a moment")
+        return self.mirror.snapshot
+
+    def set_envoy_pid(self, pid: int) -> None:
+        """Note which process Envoy is now; 0 for none."""
+        self.envoy_pid = pid
+
+    @property
+    def ready(self) -> bool:
+        """Whether inference can be served: Envoy runs and has what the registry holds."""
+        return self.envoy_pid > 0 and self.discovery.statistics.synced_revision > 0
+
+    @property
+    def metadata(self) -> dict[str, object]:
+        """This server, as the Open Inference Protocol describes servers."""
+        return {"name": "graphmesh", "version": version("graphmesh"), "extensions": list(_EXTENSIONS)}

@@ -1,0 +1,181 @@
+"""`graphmesh infer`: how arguments become JSON, and how answers and errors are shown."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from graphmesh.cli.http import Answer
+from graphmesh.cli.infer import checked, timing_rows
+from graphmesh.core.errors import Code, GraphmeshError, InvalidRequest, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.cli.conftest import FakeGateway
+
+    Run = Callable[..., tuple[int, str, str]]
+
+NODE = {"node": "read", "target": "ocr-read", "worker": "w-1", "fused": False, "calls": 3, "duration_ms": 12.34}
+
+
+@pytest.fixture
+def infer(graphmesh: Run, fake_gateway: FakeGateway) -> Run:
+    """Return what runs `graphmesh infer` against a gateway that answers one output."""
+    fake_gateway.answers({"model": "m", "outputs": {"y": [1.5]}})
+    return lambda *arguments: graphmesh("infer", *arguments, "--gateway", fake_gateway.address)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("x=[1, 2.5]", [1, 2.5]),
+        ("x=3", 3),
+        ("x=true", True),
+        ('x="3"', "3"),
+        ("x=hello", "hello"),
+        ("x=hello world", "hello world"),
+        ("x=a=b", "a=b"),
+        ("x=", ""),
+        ("x=[1,", "[1,"),
+        ("x={}", {}),
+    ],
+)
+def test_values_are_json_or_text(infer: Run, fake_gateway: FakeGateway, argument: str, value: object) -> None:
+    """What parses as JSON is JSON, everything else is text."""
+    assert infer("m", argument)[0] == 0
+    assert fake_gateway.sent == {"x": value}
+
+
+def test_files_are_sent_as_bytes(infer: Run, fake_gateway: FakeGateway, tmp_path: Path) -> None:
+    """`@FILE` sends the bytes of a file, whatever they are."""
+    (tmp_path / "scan.png").write_bytes(b"\x89PNG\x00")
+    assert infer("m", f"image=@{tmp_path}/scan.png", "size=2")[0] == 0
+    assert fake_gateway.sent == {"image": {"b64": "iVBORwA="}, "size": 2}
+
+
+def test_no_inputs(infer: Run, fake_gateway: FakeGateway) -> None:
+    """A model without inputs is called with none."""
+    assert infer("m")[0] == 0
+    assert fake_gateway.sent == {}
+
+
+def test_the_whole_body(infer: Run, fake_gateway: FakeGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--json` sends a document as it is: written out, from a file, or from standard input."""
+    (tmp_path / "body.json").write_text('{"from": "file"}')
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"from": "stdin"}')))
+    for value, source in (('{"from": "flag"}', "flag"), (f"@{tmp_path}/body.json", "file"), ("-", "stdin")):
+        assert infer("m", "--json", value)[0] == 0
+        assert fake_gateway.sent == {"from": source}
+
+
+def test_what_is_asked_of_the_gateway(infer: Run, fake_gateway: FakeGateway) -> None:
+    """Model and version are in the path, the time limit and the wish for timings in headers."""
+    infer("ocr", "--version", "2", "--timeout", "1.5", "--explain")
+    path, headers, _ = fake_gateway.requests[-1]
+    assert path == "/v1/models/ocr/versions/2:predict"
+    assert headers["x-graphmesh-timeout-ms"] == "1500"
+    assert headers["x-graphmesh-explain"] == "1"
+    infer("ocr")
+    path, headers, _ = fake_gateway.requests[-1]
+    assert path == "/v1/models/ocr:predict"
+    assert "x-graphmesh-explain" not in headers
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("m", "hello"), "an input must be NAME=VALUE, got 'hello'"),
+        (("m", "x=1", "x=2"), "each input must be given once, got x, x"),
+        (("m", "x=1", "--json", "{}"), "give either inputs or --json, got both"),
+        (("m", "x=@/no/such/file"), "/no/such/file: cannot be read: No such file"),
+        (("m", "--json", "@/no/such/file"), "/no/such/file: cannot be read: No such file"),
+        (("M",), "a model or graph name must match"),
+        (("../v2",), "a model or graph name must match"),
+        (("m", "--version", "one"), "a version must match"),
+        (("m", "--timeout", "0"), "Invalid value for '--timeout'"),
+    ],
+)
+def test_mistakes_are_found_before_calling(
+    infer: Run, fake_gateway: FakeGateway, arguments: tuple[str, ...], complaint: str
+) -> None:
+    """Wrong arguments end with exit code 2 and a message; nothing is sent."""
+    code, out, err = infer(*arguments)
+    assert (code, out) == (2, "")
+    assert complaint in err
+    assert fake_gateway.requests == []
+
+
+def test_outputs_are_a_table(infer: Run, fake_gateway: FakeGateway) -> None:
+    """Each output is a line; text is shown as text, long values are cut."""
+    fake_gateway.answers({"outputs": {"text": "schön", "list": ["ä"], "long": list(range(100))}})
+    code, out, _ = infer("m")
+    lines = [line.rstrip() for line in out.splitlines()]
+    assert code == 0
+    assert lines[0] == "Output  Value"
+    assert lines[1:3] == ["text    schön", 'list    ["ä"]']
+    assert lines[3].endswith("...")
+    assert len(lines[3]) == 108
+
+
+def test_json_output_is_the_answer(infer: Run, fake_gateway: FakeGateway) -> None:
+    """`-o json` prints the whole answer, nothing cut."""
+    answer = {"model": "m", "outputs": {"long": list(range(100))}, "explain": {"nodes": [NODE]}}
+    fake_gateway.answers(answer)
+    assert json.loads(infer("m", "--explain", "-o", "json")[1]) == answer
+
+
+def test_timings_are_shown_on_request(infer: Run, fake_gateway: FakeGateway) -> None:
+    """`--explain` adds a table of the nodes; a single model has none and that is no error."""
+    fake_gateway.answers({"outputs": {"y": 1}, "explain": {"nodes": [NODE]}})
+    assert ["read", "ocr-read", "w-1", "remote", "3", "12.3"] in [
+        line.split() for line in infer("m", "--explain")[1].splitlines()
+    ]
+    fake_gateway.answers({"outputs": {"y": 1}})
+    code, out, _ = infer("m", "--explain")
+    assert (code, out.splitlines()[-1]) == (0, "no nodes")
+
+
+def test_timing_rows() -> None:
+    """A node that ran in the same process is fused; what is not said has a default."""
+    local = {"node": "a", "target": "m", "fused": True, "duration_ms": 1}
+    assert timing_rows([NODE, local]) == [
+        ("read", "ocr-read", "w-1", "remote", 3, "12.3"),
+        ("a", "m", "", "fused", 1, "1.0"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "code", "message"),
+    [
+        ({"error": "no model 'm'; close: mm", "code": 5}, NotFound, Code.NOT_FOUND, "no model 'm'; close: mm"),
+        ({"error": "x: expected FP32", "code": 3}, InvalidRequest, Code.INVALID_ARGUMENT, "x: expected FP32"),
+        ({"error": "later", "code": 14}, Unavailable, Code.UNAVAILABLE, "later"),
+        ({"error": "odd", "code": 99}, GraphmeshError, Code.UNKNOWN, "odd"),
+        ({"error": "odd"}, GraphmeshError, Code.UNKNOWN, "odd"),
+    ],
+)
+def test_errors_of_the_mesh(body: dict[str, Any], kind: type[GraphmeshError], code: Code, message: str) -> None:
+    """The JSON of an error becomes the error that it stands for, with its message."""
+    with pytest.raises(kind) as caught:
+        checked(Answer(400, json.dumps(body).encode()), "gw:1")
+    assert (caught.value.code, caught.value.message) == (code, message)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(200, b"<html>"), (404, b""), (200, b"[]"), (200, b"{}"), (503, b'"no"'), (404, b'{"x": 1}')]
+)
+def test_something_else_answers(status: int, body: bytes) -> None:
+    """What does not answer as a gateway does is said to be none."""
+    with pytest.raises(Unavailable, match=rf"gw:1 answered {status} without the expected JSON"):
+        checked(Answer(status, body), "gw:1")
+
+
+def test_nothing_answers() -> None:
+    """If nothing listens, the message says how to start a mesh."""
+    with pytest.raises(Unavailable, match=r"no mesh answers at gw:1 \(refused\); start one with: graphmesh up"):
+        checked(Answer(0, b"refused"), "gw:1")

@@ -1,0 +1,168 @@
+"""mesh.yaml: what is accepted, how paths resolve, and what a mistake is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from graphmesh.cli.mesh_file import GatewayEntry, MeshFile, load_mesh_file, resolve_source
+from graphmesh.cli.ocr import MESH
+from graphmesh.core.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Return what writes a mesh file beside an empty graph file."""
+
+    def written(text: str) -> Path:
+        (tmp_path / "graph.yaml").write_text("")
+        path = tmp_path / "mesh.yaml"
+        path.write_text(text)
+        return path
+
+    return written
+
+
+def one_model(model: str) -> str:
+    """Return a mesh file with one model."""
+    return f"workers: [{{name: w, models: [{model}]}}]"
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "{}"])
+def test_an_empty_file_is_an_empty_mesh(write: Write, text: str) -> None:
+    """Everything has a default, so a file may say nothing."""
+    assert load_mesh_file(write(text)) == MeshFile()
+
+
+def test_all_fields(write: Write, tmp_path: Path) -> None:
+    """Every field comes back as written, files as absolute paths."""
+    mesh = load_mesh_file(
+        write(
+            """
+            mesh: shop
+            gateway: {bind: 0.0.0.0, port: 80, grpc_port: 0, metrics_port: 0}
+            workers:
+              - name: text
+                replicas: 2
+                labels: {zone: a}
+                models:
+                  - {name: m, source: "m.py:M", version: "3", instances: 4, parameters: {k: [1, 2]}}
+            graphs: [graph.yaml]
+            """
+        )
+    )
+    (worker,) = mesh.workers
+    (model,) = worker.models
+    assert (mesh.mesh, mesh.gateway) == ("shop", GatewayEntry(bind="0.0.0.0", port=80, grpc_port=0, metrics_port=0))  # noqa: S104
+    assert (worker.name, worker.replicas, worker.labels) == ("text", 2, {"zone": "a"})
+    assert (model.source, model.version, model.instances) == (f"{tmp_path}/m.py:M", "3", 4)
+    assert model.parameters == {"k": [1, 2]}
+    assert mesh.graphs == [str(tmp_path / "graph.yaml")]
+
+
+def test_a_relative_path_resolves_beside_the_file(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sources are relative to the file, wherever the command runs and however the file is named."""
+    write(one_model("{name: m, source: nets/m.onnx}"))
+    monkeypatch.chdir(tmp_path)
+    assert load_mesh_file(Path("mesh.yaml")).models()["m"].source == f"{tmp_path.resolve()}/nets/m.onnx"
+
+
+def test_models_are_listed_once(write: Write) -> None:
+    """A model that two groups host alike is one model."""
+    model = "{name: m, source: a.onnx}"
+    mesh = load_mesh_file(write(f"workers: [{{name: a, models: [{model}]}}, {{name: b, models: [{model}]}}]"))
+    assert list(mesh.models()) == ["m"]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("workers: [", "not YAML"),
+        ("- a", "Expected `object`, got `array`"),
+        ("worker: []", "unknown field `worker`"),
+        ("workers: [{name: a, models: [], replica: 2}]", r"unknown field `replica` - at `\$.workers\[0\]`"),
+        ("workers: [{models: []}]", "missing required field `name`"),
+        (one_model("{name: m}"), "missing required field `source`"),
+        (one_model("{name: m, source: a.onnx, version: 2}"), "Expected `str`, got `int`"),
+        (one_model("{name: m, source: a.onnx, version: v2}"), "a version must match"),
+        (one_model("{name: M, source: a.onnx}"), "a model or graph name must match .* got 'M'"),
+        (one_model("{name: m, source: a.onnx, instances: 0}"), "model 'm': instances must be at least 1, got 0"),
+        ("workers: [{name: a, models: [], replicas: 0}]", "worker 'a': replicas must be at least 1, got 0"),
+        ("workers: [{name: a/b, models: []}]", "must match"),
+        ("workers: [{name: a, models: []}, {name: a, models: []}]", r"different names, got \['a', 'a'\]"),
+        (one_model("{name: m, source: a.onnx}, {name: m, source: b.onnx}"), "worker 'w': models must have different"),
+        (
+            "workers: [{name: a, models: [{name: m, source: x}]}, {name: b, models: [{name: m, source: y}]}]",
+            "model 'm' is declared twice, differently",
+        ),
+        ("mesh: Shop", "must match"),
+        ("gateway: {port: 0}", "gateway: port must be from 1 to 65535, got 0"),
+        ("gateway: {grpc_port: 70000}", "gateway: grpc_port must be from 0 to 65535, got 70000"),
+        ("graphs: [gone.yaml]", "graphs: no file .*gone.yaml"),
+        (one_model("{name: m, source: 'wheel://no-such-thing/a.onnx'}"), "pip install --no-deps no-such-thing"),
+        (one_model("{name: m, source: 'wheel://click/a.onnx'}"), "click has no file a.onnx"),
+    ],
+)
+def test_a_mistake_is_named(write: Write, text: str, complaint: str) -> None:
+    """The message begins with the file and says which field is wrong and what was expected."""
+    path = write(text)
+    with pytest.raises(InvalidRequest, match=complaint) as caught:
+        load_mesh_file(path)
+    assert caught.value.message.startswith(f"{path}: ")
+    assert "\n" not in caught.value.message
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    """A file that is missing, a folder, or not text is refused with its path."""
+    binary = tmp_path / "model.onnx"
+    binary.write_bytes(b"\xff\xfe\x00")
+    for path, complaint in (
+        (tmp_path / "gone.yaml", "No such file"),
+        (tmp_path, "Is a directory"),
+        (binary, "not UTF-8"),
+    ):
+        with pytest.raises(InvalidRequest, match=complaint):
+            load_mesh_file(path)
+
+
+@pytest.mark.parametrize(
+    ("source", "resolved"),
+    [
+        ("a.onnx", "/base/a.onnx"),
+        ("/abs/a.onnx", "/abs/a.onnx"),
+        ("a.py:Model", "/base/a.py:Model"),
+        ("/abs/a.py:Model", "/abs/a.py:Model"),
+        ("package.module:Model", "package.module:Model"),
+    ],
+)
+def test_sources(source: str, resolved: str) -> None:
+    """Files become absolute, classes in importable modules stay as they are."""
+    assert resolve_source(source, Path("/base")) == resolved
+
+
+def test_files_inside_installed_packages(write: Write) -> None:
+    """A `wheel://` source or parameter becomes the path of a file of an installed distribution."""
+    path = write(
+        one_model("{name: m, source: 'wheel://click/click/core.py', parameters: {f: 'wheel://click/click/core.py'}}")
+    )
+    model = load_mesh_file(path).models()["m"]
+    assert Path(model.source).name == "core.py"
+    assert Path(model.source).is_file()
+    assert model.parameters == {"f": model.source}
+
+
+def test_the_demos_mesh_file() -> None:
+    """The demo's own file is valid here: its models' files exist and so do its graphs."""
+    mesh = load_mesh_file(MESH)
+    networks = [model.source for model in mesh.models().values() if model.source.endswith(".onnx")]
+    assert len(networks) == 3
+    assert all(Path(path).is_file() for path in [*networks, *mesh.graphs])

@@ -1,0 +1,162 @@
+"""Whole graphs against the signatures of what they call."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from graphmesh.core.errors import InvalidGraph
+from graphmesh.graph.spec import Binding, Graph, GraphInput, ModelCall, Node
+from graphmesh.graph.validate import type_graph, validate
+from graphmesh.graph.yaml_form import parse_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from graphmesh.core.signature import Signature
+
+    Sign = Callable[[Mapping[str, str], Mapping[str, str]], Signature]
+
+OCR = """
+name: ocr
+inputs: [image]
+nodes:
+  decode: {model: decode, inputs: {data: image}}
+  detect: {model: detect, inputs: {image: decode.image}}
+  crop: {model: crop, inputs: {image: decode.image, boxes: detect.boxes}}
+  read: {map: {model: read, over: crop, batch_size: 8}, inputs: {crop: crop.crops}}
+  order: {graph: order, inputs: {boxes: detect.boxes, text: read.text}}
+outputs: {lines: order.lines, boxes: detect.boxes, crops: crop.crops}
+"""
+ORDER = """
+name: order
+inputs: [boxes, text]
+nodes: {s: {model: sort, inputs: {b: boxes, t: text}}}
+outputs: {lines: s.o}
+"""
+
+
+@pytest.fixture
+def catalog(sign: Sign) -> dict[str, Signature]:
+    """The signatures of the demo's models."""
+    return {
+        "decode": sign({"data": "BYTES ()"}, {"image": "UINT8 (H, W, 3)"}),
+        "detect": sign({"image": "UINT8 (H, W, 3)"}, {"boxes": "FP32 (N, 4, 2)"}),
+        "crop": sign({"image": "UINT8 (H, W, 3)", "boxes": "FP32 (N, 4, 2)"}, {"crops": "FP32 (N, 3, 48, K)"}),
+        "read": sign({"crop": "FP32 (N, 3, 48, W)"}, {"text": "TEXT (N,)"}),
+        "order": sign({"boxes": "FP32 (N, 4, 2)", "text": "TEXT (N,)"}, {"lines": "TEXT (N,)"}),
+        "sort": sign({"b": "FP32 (N, 4, 2)", "t": "TEXT (N,)"}, {"o": "TEXT (N,)"}),
+    }
+
+
+GRAPHS = {"order": parse_yaml(ORDER)}
+
+
+def test_a_graph_gets_its_own_signature(catalog: dict[str, Signature]) -> None:
+    """Inputs take the types of their readers, outputs those of their producers; equal sizes have one name."""
+    typed = type_graph(parse_yaml(OCR), catalog.get, graphs=GRAPHS.get)
+    assert [str(spec) for spec in typed.signature.inputs] == ["image: BYTES ()"]
+    assert [str(spec) for spec in typed.signature.outputs] == [
+        "lines: TEXT (N,)",
+        "boxes: FP32 (N, 4, 2)",
+        "crops: FP32 (N, 3, 48, K)",
+    ]
+    assert typed.tensors["crop.crops"].type == "FP32 (N, 3, 48, K)"
+    assert typed.tensors["decode.image"].type == "UINT8 (H, W, 3)"
+    assert typed.signature.inputs[0].description == "the data"
+    assert validate(parse_yaml(OCR), catalog.get, graphs=GRAPHS.get) == typed.signature
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "crop: crop.crops}}",
+            "crop: decode.image}}",
+            "edge decode.image -> read.crop: UINT8 (H, W, 3) does not fit FP32 (N, 3, 48, W), up to 8 items a call: ",
+        ),
+        (
+            "model: detect",
+            "model: detekt",
+            "node detect: there is no model 'detekt'; did you mean 'detect' or 'decode'?",
+        ),
+        (
+            "graph: order",
+            "graph: ordr",
+            "node order: there is no graph 'ordr'; did you mean 'order' or 'sort' or 'read'?",
+        ),
+        ("graph: order", "model: order", "node order: 'order' is a graph; name it as `graph`, not as `model`"),
+        ("model: detect", "graph: detect", "node detect: 'detect' is a model; name it as `model`, not as `graph`"),
+        ("graph: order", "graph: ocr", "node order: graphs must not call one another in a cycle, got ocr -> ocr"),
+        (
+            "boxes: detect.boxes}}\n  read",
+            "boxs: detect.boxes}}\n  read",
+            "edge detect.boxes -> crop.boxs: model crop has no",
+        ),
+        ("lines: order.lines", "lines: order.line", "edge order.line -> output lines: node order gives no 'line'"),
+        (
+            "{data: image}",
+            "{data: decode.image}",
+            "edge decode.image -> decode.data: a node must not read its own output",
+        ),
+        ("[image]", "{image: 'TEXT (N,)'}", "edge image -> decode.data: TEXT (N,) does not fit BYTES ()"),
+    ],
+)
+def test_what_cannot_work_is_refused_at_its_place(
+    catalog: dict[str, Signature], old: str, new: str, expected: str
+) -> None:
+    """One change to a graph that works, one message that names node or edge."""
+    with pytest.raises(InvalidGraph) as caught:
+        validate(parse_yaml(OCR.replace(old, new, 1)), catalog.get, graphs=GRAPHS.get, known=catalog)
+    assert caught.value.message.startswith(expected)
+
+
+def test_declared_sizes_keep_their_names_and_learn_numbers(sign: Sign) -> None:
+    """The author's names for sizes win over the models'; a number that a model demands reaches the graph's input."""
+    catalog = {
+        "m": sign({"x": "FP32 (A, 224)"}, {"y": "FP32 (A, K)"}),
+        "p": sign({"z": "FP32 (B, A)"}, {"y": "FP32 (B,)"}),
+    }
+    graph = parse_yaml("""
+        name: g
+        inputs: {u: , v: "FP32 (A, S)", pass: "INT64 (A,)"}
+        nodes: {a: {model: m, inputs: {x: v}}, b: {model: p, inputs: {z: u}}}
+        outputs: {y: a.y, w: b.y, same: pass}
+    """)
+    signature = validate(graph, catalog.get, graphs=lambda _: None)
+    assert [spec.type for spec in signature.inputs] == ["FP32 (B, A2)", "FP32 (A, 224)", "INT64 (A,)"]
+    assert [str(spec) for spec in signature.outputs] == ["y: FP32 (A, K)", "w: FP32 (B,)", "same: INT64 (A,)"]
+
+
+def test_known_lengths_count_against_the_budget(sign: Sign) -> None:
+    """A map over 10,001 items one by one is refused; in chunks it is not."""
+    catalog = {"m": sign({"x": "FP32 (N,)"}, {"y": "FP32 (N,)"}), "one": sign({"x": "FP32 ()"}, {"y": "FP32 ()"})}
+    written = "{name: g, inputs: {x: 'FP32 (10001,)'}, nodes: {n: {map: %s, inputs: {x: x}}}, outputs: {y: n.y}}"
+    with pytest.raises(InvalidGraph, match="more than 10000 calls, got 10001, 10001 of them from node n"):
+        validate(parse_yaml(written % "{model: one, over: x}"), catalog.get, graphs=lambda _: None)
+    chunked = validate(parse_yaml(written % "{model: m, over: x, batch_size: 2}"), catalog.get, graphs=lambda _: None)
+    assert chunked.outputs[0].type == "FP32 (10001,)"
+
+
+def test_the_largest_graph_is_checked_in_under_a_second(sign: Sign) -> None:
+    """A chain of 1,000 nodes is typed from end to end."""
+    catalog = {"m": sign({"x": "FP32 (N, D)"}, {"y": "FP32 (N, D)"})}
+    nodes = tuple(
+        Node(
+            name=f"n{i}",
+            kind=ModelCall(name="m"),
+            inputs=(Binding(name="x", source=f"n{i - 1}.y" if i else "x"),),
+        )
+        for i in range(1000)
+    )
+    graph = Graph(
+        name="g",
+        inputs=(GraphInput(name="x", datatype="FP32", shape=(3, "D")),),
+        nodes=nodes,
+        outputs=(Binding(name="y", source="n999.y"),),
+    )
+    start = time.perf_counter()
+    assert validate(graph, catalog.get, graphs=lambda _: None).outputs[0].type == "FP32 (3, D)"
+    assert time.perf_counter() - start < 1

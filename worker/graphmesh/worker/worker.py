@@ -1,0 +1,239 @@
+"""A worker as an object with a lifetime: models, the two shells, the registration.
+
+    start: listen, load, ready, register            stop: draining, wait, not ready, finish calls, leave
+
+The order matters. Ports are bound first, so that a clash is known before minutes of loading. The record appears after
+the models can answer, and says DRAINING one propagation time before the worker reports not ready.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import importlib.metadata
+import ipaddress
+import logging
+import socket
+import time
+from typing import TYPE_CHECKING, Self
+
+from graphmesh.core.clock import Clock, SystemClock
+from graphmesh.core.errors import AlreadyExists, GraphmeshError, RegistryUnavailable, StartFailed
+from graphmesh.registry import ModelSpec, ModelState, WorkerRecord, WorkerState
+from graphmesh.worker.catalog import Catalog
+from graphmesh.worker.graphs import GraphCatalog
+from graphmesh.worker.grpc_server import GrpcServer
+from graphmesh.worker.handler import Handler
+from graphmesh.worker.health import Health
+from graphmesh.worker.http_server import HttpServer, bind_socket
+from graphmesh.worker.http_shell import HttpShell
+from graphmesh.worker.mesh import Mesh
+from graphmesh.worker.metrics import Metrics
+from graphmesh.worker.model import Model
+from graphmesh.worker.servicer import Servicer
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from graphmesh.registry import Registry, Session
+    from graphmesh.worker.config import WorkerConfig
+
+__all__ = ["Worker"]
+
+logger = logging.getLogger(__name__)
+
+_PROGRESS_S = 5.0
+_REGISTER_AGAIN_S = 1.0
+
+
+class Worker:
+    """One worker. Use as an async context manager: it is registered inside, and gone afterwards."""
+
+    def __init__(self, config: WorkerConfig, registry: Registry, *, clock: Clock | None = None) -> None:
+        self.config = config
+        self.health = Health()
+        self.metrics = Metrics()
+        self._registry = registry
+        self._start_time = time.time()
+        self._clock = clock or SystemClock()
+        self.catalog = Catalog(
+            Model(model, worker_id=config.worker_id, metrics=self.metrics) for model in config.models
+        )
+        self._mirror = registry.mirror()
+        self._mesh = Mesh(lambda: self._mirror.snapshot, max_message_bytes=config.max_message_bytes)
+        graphs = GraphCatalog(
+            registry,
+            lambda: self._mirror.snapshot,
+            catalog=self.catalog,
+            mesh=self._mesh,
+            metrics=self.metrics,
+            worker_id=config.worker_id,
+        )
+        self.handler = Handler(self.catalog, graphs, self.metrics)
+        graphs.local = self.handler
+        self._session: Session[WorkerRecord] | None = None
+        self._closing = contextlib.AsyncExitStack()
+        self._http: HttpServer | None = None
+        self._grpc: GrpcServer | None = None
+        self.http_port = 0
+        """Port of the HTTP shell, once started."""
+        self.grpc_port = 0
+        """Port of the gRPC shell, once started."""
+
+    async def __aenter__(self) -> Self:
+        """Listen, load, register.
+
+        Raises:
+            StartFailed: the bind is not allowed, a port is taken, no etcd answers, or another live worker has the
+                name; says what to do (FAILED_PRECONDITION).
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            await self._start(stack)
+            self._closing = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop at once unless `drain` was called; calls in flight are cut."""
+        self.health.ready = False
+        await self._closing.aclose()
+
+    async def _start(self, stack: contextlib.AsyncExitStack) -> None:
+        self.config.check_bind()
+        stack.push_async_callback(self._stop_serving, 0.0)
+        await self._listen()
+        try:
+            await stack.enter_async_context(self._mirror)
+        except RegistryUnavailable as error:
+            endpoints = ", ".join(self.config.etcd)
+            raise StartFailed(f"no etcd answers at {endpoints}; start one, or pass --etcd ({error.message})") from error
+        await stack.enter_async_context(self._mesh)
+        stack.push_async_callback(self.catalog.unload)
+        await self._load()
+        # Before the record: a gateway that hears of this worker checks it at once, and would not again for a second.
+        self.health.ready = True
+        if self._grpc is not None:
+            await self._grpc.set_ready(ready=True)
+        self._session = await stack.enter_async_context(await self._register())
+        logger.info(
+            "worker ready worker=%s http_port=%d grpc_port=%d", self.config.worker_id, self.http_port, self.grpc_port
+        )
+
+    async def _listen(self) -> None:
+        config = self.config
+        version = importlib.metadata.version("graphmesh")
+        listener = bind_socket(config.bind, config.http_port, what="http port")
+        self.http_port = listener.getsockname()[1]
+        shell = HttpShell(
+            self.handler,
+            health=self.health,
+            metrics=self.metrics,
+            max_message_bytes=config.max_message_bytes,
+            version=version,
+        )
+        self._http = HttpServer(shell, listener)
+        servicer = Servicer(
+            self.handler, health=self.health, max_message_bytes=config.max_message_bytes, version=version
+        )
+        loopback = ipaddress.ip_address(config.bind).is_loopback
+        self._grpc = GrpcServer(servicer.handlers(), max_message_bytes=config.max_message_bytes, reflection=loopback)
+        if not loopback:
+            logger.warning("listening beyond loopback without authentication bind=%s", config.bind)
+        await self._grpc.start(config.bind, config.grpc_port)
+        self.grpc_port = self._grpc.port
+        await self._http.start()
+
+    async def _load(self) -> None:
+        progress = asyncio.create_task(self._log_progress(), name="loading progress")
+        try:
+            await self.catalog.load()
+        finally:
+            progress.cancel()
+            await asyncio.gather(progress, return_exceptions=True)
+
+    async def _log_progress(self) -> None:
+        while True:
+            await self._clock.sleep(_PROGRESS_S)
+            loading = [model.name for model in self.catalog if model.state is ModelState.LOADING]
+            logger.info("still loading models=%s", ",".join(loading))
+
+    async def _register(self) -> Session[WorkerRecord]:
+        """Register; while etcd is away, try again: the models are loaded and worth keeping."""
+        signatures = [model.signature for model in self.catalog if model.ready]
+        specs = [self._spec(name) for name in self.catalog.names]
+        while True:
+            try:
+                return await self._registry.register_worker(
+                    self._record(WorkerState.READY), signatures=signatures, specs=specs, ttl_s=self.config.ttl_s
+                )
+            except RegistryUnavailable as error:
+                logger.warning("registration waits for etcd error=%s", error.message)
+                await self._clock.sleep(_REGISTER_AGAIN_S)
+            except AlreadyExists as error:
+                raise StartFailed(error.message) from error
+
+    def _spec(self, name: str) -> ModelSpec:
+        configs = [model.config for model in self.catalog if model.name == name]
+        versions = tuple(sorted((config.version for config in configs), key=int))
+        return ModelSpec(name=name, backend=configs[0].kind, source=configs[0].source, versions=versions)
+
+    def _record(self, state: WorkerState) -> WorkerRecord:
+        return WorkerRecord(
+            worker_id=self.config.worker_id,
+            host=self.config.advertise or advertised_address(self.config),
+            http_port=self.http_port,
+            grpc_port=self.grpc_port,
+            state=state,
+            models=tuple(model.hosted for model in self.catalog),
+            labels=self.config.labels,
+            start_time=self._start_time,
+            software_version=importlib.metadata.version("graphmesh"),
+        )
+
+    async def drain(self, hurry: asyncio.Event | None = None) -> None:
+        """Leave without failing a call: say so, wait until everyone has heard, finish what is in flight.
+
+        Args:
+            hurry: Once set, nothing is waited for any more.
+        """
+        hurry = hurry or asyncio.Event()
+        if self._session is not None:
+            try:
+                await self._session.update(dataclasses.replace(self._session.record, state=WorkerState.DRAINING))
+            except GraphmeshError as error:
+                logger.warning("draining could not be announced error=%s", error.message)
+            logger.info("draining worker=%s", self.config.worker_id)
+            await _unless(hurry, self._clock.sleep(self.config.drain_s))
+        self.health.ready = False
+        if self._grpc is not None:
+            await self._grpc.set_ready(ready=False)
+        await _unless(hurry, self._stop_serving(self.config.grace_s))
+        await self._stop_serving(0.0)
+
+    async def _stop_serving(self, grace_s: float) -> None:
+        stops = [server.stop(grace_s) for server in (self._http, self._grpc) if server is not None]
+        await asyncio.gather(*stops)
+
+
+async def _unless(hurry: asyncio.Event, work: object) -> None:
+    """Run work until it is done or ``hurry`` is set."""
+    tasks = [asyncio.ensure_future(work), asyncio.ensure_future(hurry.wait())]  # type: ignore[call-overload]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def advertised_address(config: WorkerConfig) -> str:
+    """Return the address others reach a worker at: its bind, or for a wildcard the one from which it reaches etcd."""
+    if not ipaddress.ip_address(config.bind).is_unspecified:
+        return config.bind
+    host, _, port = config.etcd[0].rpartition(":")
+    family, kind, protocol, _, address = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.connect(address)  # sends nothing: asks the routing table
+        return str(probe.getsockname()[0])
