@@ -49,15 +49,16 @@ format: $(STAMP)  ## Format the code.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-gen: $(STAMP)  ## Regenerate protos/gen from the .proto files.
+gen: $(STAMP)  ## Regenerate protos/gen and the reference pages of the documentation.
 	$(BIN)/python protos/generate.py
+	$(BIN)/python -m tests.docs.reference
 
 bench: $(STAMP) debian  ## Print CPU microseconds per request, against references, in one run.
 	$(BIN)/python -m benchmarks
 
 # What tests and benchmarks need from Debian; installed when this machine lets us, else the tests that miss it fail and
 # say so.
-DEBIAN := etcd-server:etcd nghttp2-client:h2load iproute2:ip
+DEBIAN := etcd-server:etcd nghttp2-client:h2load iproute2:ip docker-compose:docker-compose
 debian:
 	@missing=""; for entry in $(DEBIAN); do \
 	  command -v "$${entry#*:}" >/dev/null 2>&1 || missing="$$missing $${entry%:*}"; done; \

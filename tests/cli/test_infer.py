@@ -141,11 +141,16 @@ def test_timings_are_shown_on_request(infer: Run, fake_gateway: FakeGateway) -> 
 
 
 def test_timing_rows() -> None:
-    """A node that ran in the same process is fused; what is not said has a default."""
-    local = {"node": "a", "target": "m", "fused": True, "duration_ms": 1}
-    assert timing_rows([NODE, local]) == [
+    """A node that ran in the same process is fused; the nodes of a nested graph follow, summed over its calls."""
+    local = {"node": "a", "target": "m", "worker": "w-2", "fused": True, "calls": 1, "duration_ms": 1}
+    nested = {"node": "g", "target": "graph", "worker": "w-2", "fused": False, "calls": 2, "duration_ms": 9}
+    nested["nested"] = [{"nodes": [local]}, {"nodes": [local, NODE]}]
+    assert timing_rows([NODE, local, nested]) == [
         ("read", "ocr-read", "w-1", "remote", 3, "12.3"),
-        ("a", "m", "", "fused", 1, "1.0"),
+        ("a", "m", "w-2", "fused", 1, "1.0"),
+        ("g", "graph", "w-2", "remote", 2, "9.0"),
+        ("g > a", "m", "w-2", "fused", 2, "2.0"),
+        ("g > read", "ocr-read", "w-1", "remote", 3, "12.3"),
     ]
 
 

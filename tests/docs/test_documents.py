@@ -20,6 +20,7 @@ EXECUTED = [path for path in DOCUMENTS if "```console execute" in path.read_text
 
 
 @pytest.mark.e2e
+@pytest.mark.etcd
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("document", EXECUTED, ids=lambda path: str(path.relative_to(ROOT)))

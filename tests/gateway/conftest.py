@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.gateway.harness import eventually, request_for, running_mesh, worker_of
+from tests.gateway.harness import running_mesh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ def mesh() -> Iterator[Mesh]:
 
 @pytest.fixture(scope="session")
 def served() -> Iterator[GatewayProcess]:
-    """A gateway over two healthy workers with model `add`, one with broken models and one that lies; tests must not break it."""
+    """A gateway over two healthy workers, one with broken models and one that lies; tests must not break it."""
     with running_mesh() as mesh:
         mesh.start_worker("w1", "add", {"name": "only-one"})
         mesh.start_worker("w2", "add", {"name": "add", "version": "2"})
@@ -35,5 +35,5 @@ def served() -> Iterator[GatewayProcess]:
         mesh.start_worker("w4", "liar")
         gateway = mesh.start_gateway()
         for worker in ("w1", "w2"):
-            eventually(lambda worker=worker: worker_of(gateway.infer(request_for())) == worker, within_s=15)
+            gateway.wait_for_worker(worker)
         yield gateway

@@ -1,3 +1,4 @@
+# ruff: noqa: ANN401, N802 - a stand-in made of untyped parts
 """A tiny worker for the gateway's tests: both ports of a real one, and behaviours chosen by the request.
 
 Run as a process with one argument, JSON: worker_id, etcd (endpoints; none registers nowhere), http_port, grpc_port,
@@ -47,7 +48,7 @@ def details(code: int, message: str) -> bytes:
     """Return a serialized google.rpc.Status with an ErrorInfo."""
     status = status_pb2.Status(code=code, message=message)
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason="FAKE", domain="graphmesh"))
-    return status.SerializeToString()
+    return bytes(status.SerializeToString())
 
 
 def answer(request: Any, headers: dict[str, str]) -> Any:
@@ -145,7 +146,7 @@ class Http:
 class Streams(pb_grpc.GRPCInferenceServiceServicer):
     """The gRPC port."""
 
-    async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def ModelInfer(self, request: Any, context: Any) -> Any:
         """Answer a call, compressed or direct."""
         failure = await behave(request)
         if failure:
@@ -157,17 +158,17 @@ class Streams(pb_grpc.GRPCInferenceServiceServicer):
             await context.abort(statuses[code], message)
         return answer(request, {key: str(value) for key, value in context.invocation_metadata()})
 
-    async def ModelStreamInfer(self, requests: Any, context: Any) -> Any:  # noqa: N802
+    async def ModelStreamInfer(self, requests: Any, context: Any) -> Any:
         """Answer every message of a stream."""
         async for request in requests:
             await behave(request)
             yield pb.ModelStreamInferResponse(infer_response=answer(request, {}))
 
-    async def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def ModelReady(self, request: Any, context: Any) -> Any:
         """Always ready."""
         return pb.ModelReadyResponse(ready=True)
 
-    async def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def ModelMetadata(self, request: Any, context: Any) -> Any:
         """Return the name."""
         return pb.ModelMetadataResponse(name=request.name, platform=NAME)
 
@@ -229,7 +230,7 @@ async def main(config: dict[str, Any]) -> None:
         await session.update(dataclasses.replace(session.record, state=WorkerState.DRAINING))
         await asyncio.sleep(0.3)
     READY = False
-    while INFLIGHT:
+    while INFLIGHT:  # noqa: ASYNC110 - a fake
         await asyncio.sleep(0.02)
     if session:
         await session.close()

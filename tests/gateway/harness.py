@@ -144,6 +144,10 @@ class GatewayProcess(Process):
         with grpc.insecure_channel(address, options=options) as channel:
             yield channel
 
+    def wait_for_worker(self, worker_id: str) -> None:
+        """Return once a worker answers calls of `add`."""
+        eventually(lambda: worker_of(self.infer(request_for())) == worker_id, within_s=15)
+
     def infer(self, request: Any, *, timeout: float = 10.0, **options: Any) -> Any:  # noqa: ANN401 - generated
         """Make one unary call."""
         with self.channel() as channel:

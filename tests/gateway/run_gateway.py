@@ -1,4 +1,4 @@
-"""Runs a gateway as a process of its own, for tests: ``python run_gateway.py CONFIG``, JSON of GatewayConfig's fields."""
+"""Runs a gateway as a process for tests: ``python run_gateway.py CONFIG``, JSON of GatewayConfig's fields."""
 
 from __future__ import annotations
 

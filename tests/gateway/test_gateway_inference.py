@@ -146,7 +146,7 @@ def test_routing_headers_of_outsiders_are_removed(served: GatewayProcess) -> Non
         ("add", "latest", "INVALID_ARGUMENT", "must match"),
     ],
 )
-def test_absent_models_are_explained(
+def test_absent_models_are_explained(  # noqa: PLR0917 - parameters of the test
     served: GatewayProcess, model: str, version: str, code: str, words: str, compression: grpc.Compression
 ) -> None:
     """A model that no worker serves is answered with the reason, and a rich status, on both paths."""

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import grpc
 import pytest
@@ -39,7 +39,7 @@ class Load:
         self.outcomes: Counter[str] = Counter()
         self.workers: Counter[str] = Counter()
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> Self:
         self._thread.start()
         time.sleep(0.5)
         return self
@@ -81,7 +81,7 @@ def serve(mesh: Mesh, *workers: str) -> GatewayProcess:
         mesh.start_worker(worker, "add")
     gateway = mesh.start_gateway()
     for worker in workers:
-        eventually(lambda worker=worker: worker_of(gateway.infer(request_for())) == worker, within_s=15)
+        gateway.wait_for_worker(worker)
     return gateway
 
 
@@ -183,7 +183,7 @@ def test_envoy_killed(mesh: Mesh) -> None:
 
 @pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP])
 def test_etcd_away(mesh: Mesh, fault: signal.Signals) -> None:
-    """etcd killed or stopped: no inference fails, reads go on, changes are refused within 2 s, all converges after."""
+    """Etcd killed or stopped: no inference fails, reads go on, changes are refused within 2 s, all converges after."""
     gateway = serve(mesh, "w1", "w2")
     graph = json.dumps(
         {
@@ -194,7 +194,7 @@ def test_etcd_away(mesh: Mesh, fault: signal.Signals) -> None:
     ).encode()
     with Load(gateway) as load:
         mesh.etcd.popen.send_signal(fault)
-        time.sleep(7)
+        eventually(lambda: not http(f"{gateway.url}/v1/status").json["etcd_connected"], within_s=4)
         started = time.monotonic()
         answer = http(f"{gateway.url}/v1/graphs/g", body=graph, method="PUT")
         assert time.monotonic() - started < 2.3

@@ -68,7 +68,7 @@ def test_an_answer_explains_where_its_time_went() -> None:
             "duration_ms": 1.0,
             "calls": 1,
             "calls_ms": 1.0,
-            "nested": nested,
+            "nested": [nested],
         },
         {
             "node": "each",

@@ -43,16 +43,9 @@ def _objects(*values: bytes) -> Any:  # noqa: ANN401
 def test_arrays_scalars_and_lists() -> None:
     """Every documented annotation has its tensor type."""
 
-    def predict(  # noqa: PLR0917
-        image: Image,
-        s: str,
-        b: bytes,
-        i: int,
-        f: float,
-        o: bool,
-        ls: list[str],
-        li: list[int],  # noqa: FBT001
-    ) -> Boxes: ...  # type: ignore[empty-body]
+    def predict(  # type: ignore[empty-body]
+        *, image: Image, s: str, b: bytes, i: int, f: float, o: bool, ls: list[str], li: list[int]
+    ) -> Boxes: ...
 
     inputs, outputs = _show(read_contract(predict))
     assert inputs == [
@@ -149,16 +142,16 @@ def _no_return(x: float): ...  # type: ignore[no-untyped-def]  # noqa: ANN202
 def _no_annotation(x) -> float: ...  # type: ignore[no-untyped-def, empty-body]  # noqa: ANN001
 
 
-def _bare_array(x: np.ndarray) -> float: ...  # type: ignore[type-arg, empty-body]
+def _bare_array(x: np.ndarray) -> float: ...  # type: ignore[empty-body]
 
 
-def _bad_datatype(x: Annotated[np.ndarray, "FLOAT (N,)"]) -> float: ...  # type: ignore[type-arg, empty-body]
+def _bad_datatype(x: Annotated[np.ndarray, "FLOAT (N,)"]) -> float: ...  # type: ignore[empty-body]
 
 
-def _bad_shape(x: Annotated[np.ndarray, "FP32 [N]"]) -> float: ...  # type: ignore[type-arg, empty-body]
+def _bad_shape(x: Annotated[np.ndarray, "FP32 [N]"]) -> float: ...  # type: ignore[empty-body]
 
 
-def _bad_dimension(x: Annotated[np.ndarray, "FP32 (N+1,)"]) -> float: ...  # type: ignore[type-arg, empty-body]
+def _bad_dimension(x: Annotated[np.ndarray, "FP32 (N+1,)"]) -> float: ...  # type: ignore[empty-body]
 
 
 def _star(*x: float) -> float: ...  # type: ignore[empty-body]

@@ -120,8 +120,8 @@ async def test_nested_graphs(worker: Worker, other: Worker, registry: Registry) 
     response = await _infer(worker, "outer", _x(1), parameters={"explain": True})
     assert response.outputs["y"].tolist() == [4.0]
     near_node, far_node = _explain(response)["nodes"]
-    assert (near_node["fused"], near_node["nested"]["worker"]) == (True, "w1")
-    assert (far_node["fused"], far_node["nested"]["worker"]) == (False, "w2")
+    assert (near_node["fused"], near_node["nested"][0]["worker"]) == (True, "w1")
+    assert (far_node["fused"], far_node["nested"][0]["worker"]) == (False, "w2")
 
 
 async def test_output_selection(worker: Worker, registry: Registry) -> None:

@@ -30,7 +30,7 @@ class Gate:
 async def _running(instances: Instances, running: int, waiting: int) -> None:
     """Return once the counts are these."""
     async with asyncio.timeout(5):
-        while (instances.statistics.running, instances.statistics.waiting) != (running, waiting):
+        while (instances.statistics.running, instances.statistics.waiting) != (running, waiting):  # noqa: ASYNC110
             await asyncio.sleep(0)
 
 

@@ -142,7 +142,7 @@ def _read_by_grpc(address: str, picture: bytes) -> _Read:
     request = oip.ModelInferRequest(model_name="ocr", parameters={"explain": oip.InferParameter(bool_param=True)})
     request.inputs.add(name="image", datatype="BYTES", shape=[])
     request.raw_input_contents.append(encode_raw(_scalar(picture)))
-    with grpc.insecure_channel(address) as channel:
+    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         try:
             answer = GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=_CALL_TIMEOUT_S)
         except grpc.RpcError as error:

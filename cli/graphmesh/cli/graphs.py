@@ -12,14 +12,18 @@ from google.protobuf.json_format import MessageToDict
 from graphmesh.cli.mesh import as_document, gateway_option
 from graphmesh.cli.output import emit, output_option
 from graphmesh.client import ControlClient
-from graphmesh.core.errors import InvalidRequest
+from graphmesh.core.errors import InvalidGraph, InvalidRequest
 from graphmesh.core.wire import signature_from_wire
 from graphmesh.graph.explain import to_mermaid, to_text
 from graphmesh.graph.text import dump_textproto, dump_yaml, parse_textproto, parse_yaml
+from graphmesh.graph.validate import type_graph
 from graphmesh.graph.wire import graph_from_wire, graph_to_wire
-from graphmesh.v1 import graph_pb2, graph_service_pb2
+from graphmesh.v1 import graph_pb2, graph_service_pb2, mesh_service_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from graphmesh.core.signature import TensorSpec
     from graphmesh.graph.spec import Graph
 
 __all__ = ["graph", "load_graph"]
@@ -152,8 +156,22 @@ def list_(gateway: str, output: str) -> None:
 @gateway_option
 def show(name: str, revision: int, form: str, gateway: str) -> None:
     """Draw a graph."""
-    source = graph_from_wire(asyncio.run(_get(gateway, name, revision)).graph)
-    click.echo(to_mermaid(source) if form == "mermaid" else to_text(source))
+    source, types = asyncio.run(_typed(gateway, name, revision))
+    click.echo(to_mermaid(source, types) if form == "mermaid" else to_text(source, types))
+
+
+async def _typed(gateway: str, name: str, revision: int) -> tuple[Graph, Mapping[str, TensorSpec]]:
+    """Return a graph and the types of its tensors; without types if it does not fit the mesh's models any more."""
+    source = graph_from_wire((await _get(gateway, name, revision)).graph)
+    async with ControlClient(gateway) as client:
+        pages = client.pages(client.mesh.ListModels, mesh_service_pb2.ListModelsRequest(page_size=1000), "models")
+        signatures = {m.name: signature_from_wire(m.signature) async for m in pages if m.HasField("signature")}
+        pages = client.pages(client.graphs.ListGraphs, graph_service_pb2.ListGraphsRequest(page_size=1000), "graphs")
+        graphs = {r.graph.name: graph_from_wire(r.graph) async for r in pages}
+    try:
+        return source, type_graph(source, signatures.get, graphs=graphs.get).tensors
+    except InvalidGraph:
+        return source, {}
 
 
 @graph.command()

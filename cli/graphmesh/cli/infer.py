@@ -71,19 +71,28 @@ def infer(
         emit("table", None, columns=("Node", "Model", "Worker", "Where", "Calls", "ms"), rows=timing_rows(nodes))
 
 
-def timing_rows(nodes: list[dict[str, Any]]) -> list[tuple[object, ...]]:
-    """Return table rows of the nodes of an `explain` document."""
-    return [
-        (
-            node["node"],
-            node["target"],
-            node.get("worker", ""),
-            "fused" if node.get("fused") else "remote",
-            node.get("calls", 1),
-            f"{node['duration_ms']:.1f}",
-        )
-        for node in nodes
-    ]
+def timing_rows(nodes: list[dict[str, Any]], *, path: str = "") -> list[tuple[object, ...]]:
+    """Return table rows of the nodes of an `explain` document; those of a nested graph follow it, summed over calls."""
+    rows: list[tuple[object, ...]] = []
+    for node in nodes:
+        name, where = f"{path}{node['node']}", "fused" if node["fused"] else "remote"
+        rows.append((name, node["target"], node["worker"], where, node["calls"], f"{node['duration_ms']:.1f}"))
+        rows += timing_rows(_summed(node.get("nested", [])), path=f"{name} > ")
+    return rows
+
+
+def _summed(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    nodes: dict[str, dict[str, Any]] = {}
+    for call in calls:
+        for node in call["nodes"]:
+            known = nodes.get(node["node"])
+            if known is None:
+                nodes[node["node"]] = dict(node)
+                continue
+            for count in ("duration_ms", "calls"):
+                known[count] += node[count]
+            known["nested"] = [*known.get("nested", []), *node.get("nested", [])]
+    return list(nodes.values())
 
 
 def _value(argument: str) -> tuple[str, Any]:

@@ -45,7 +45,7 @@ class ControlClient:
         """Stub of `graphmesh.v1.MeshService`; pass its methods to `call`."""
 
     async def __aenter__(self) -> Self:
-        self._channel = grpc.aio.insecure_channel(self.address)
+        self._channel = grpc.aio.insecure_channel(self.address, options=[("grpc.enable_http_proxy", 0)])
         self.graphs = GraphServiceStub(self._channel)
         self.mesh = MeshServiceStub(self._channel)
         return self

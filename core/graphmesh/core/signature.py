@@ -25,6 +25,7 @@ __all__ = ["Dimension", "Signature", "TensorSpec", "parse_dimension", "show_dime
 Dimension: TypeAlias = int | str | None
 """A fixed size, a name, or None for any size."""
 
+_DIMENSION_SIZE = re.compile(r"[0-9]{1,18}")
 _DIMENSION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
@@ -33,7 +34,7 @@ def parse_dimension(text: str) -> Dimension:
     text = text.strip()
     if text in {"?", "-1"}:
         return None
-    if text.isascii() and text.isdigit():
+    if _DIMENSION_SIZE.fullmatch(text):
         return int(text)
     if _DIMENSION_NAME.fullmatch(text):
         return text

@@ -13,6 +13,8 @@ from graphmesh.core.names import check_model_name, check_version, close_names
 from graphmesh.registry.records import ModelState, WorkerState
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from graphmesh.registry.snapshot import Replica, Snapshot
 
 __all__ = ["check_timeout", "reason"]
@@ -36,15 +38,20 @@ def reason(snapshot: Snapshot | None, model: str, version: str = "") -> Graphmes
         return error
     if snapshot is None:
         return Unavailable("this gateway has not read the registry yet; repeat in a moment")
+    replicas = snapshot.replicas(model)
+    return _not_served(replicas, model, version) if replicas else _not_hosted(snapshot, model)
+
+
+def _not_hosted(snapshot: Snapshot, model: str) -> GraphmeshError:
     if model in snapshot.graphs:
         return ModelNotReady(f"graph {model!r} is known, but no worker is ready to run it; start a worker")
-    replicas = snapshot.replicas(model)
-    if not replicas and model not in snapshot.models:
-        return _unknown(snapshot, model)
-    if not replicas:
-        return ModelNotReady(
-            f"model {model!r} is known, but no worker hosts it now; start one, or see its workers' logs"
-        )
+    if model in snapshot.models:
+        hint = "start one, or see its workers' logs"
+        return ModelNotReady(f"model {model!r} is known, but no worker hosts it now; {hint}")
+    return _unknown(snapshot, model)
+
+
+def _not_served(replicas: Sequence[Replica], model: str, version: str) -> GraphmeshError:
     versions = sorted({hosted.version for _, hosted in replicas}, key=int)
     if version and version not in versions:
         return NotFound(

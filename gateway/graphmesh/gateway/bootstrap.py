@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["bootstrap"]
 
+_MOST_CONNECTIONS = 16_000
+"""Of clients, over all listeners; further ones are closed at once."""
+
 
 def bootstrap(config: GatewayConfig) -> Json:
     """Return the bootstrap of a gateway's Envoy, the same for the same configuration."""
@@ -44,6 +47,11 @@ def _overload(heap_bytes: int) -> Json:
         "envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig",
         max_heap_size_bytes=heap_bytes,
     )
+    connections = extension(
+        "envoy.resource_monitors.global_downstream_max_connections",
+        "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+        max_active_downstream_connections=_MOST_CONNECTIONS,
+    )
     thresholds = {"envoy.overload_actions.shrink_heap": 0.8, "envoy.overload_actions.stop_accepting_requests": 0.9}
     actions: list[Json] = [
         {"name": name, "triggers": [{"name": heap["name"], "threshold": {"value": value}}]}
@@ -54,7 +62,7 @@ def _overload(heap_bytes: int) -> Json:
     actions.append({"name": reset, "triggers": [{"name": heap["name"], "scaled": scaled}]})
     return {
         "refresh_interval": seconds(0.1),
-        "resource_monitors": [heap],
+        "resource_monitors": [heap, connections],
         "actions": actions,
         "buffer_factory_config": {"minimum_account_to_track_power_of_two": 20},
     }

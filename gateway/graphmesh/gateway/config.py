@@ -5,10 +5,13 @@ from __future__ import annotations
 import ipaddress
 import os
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from graphmesh.core.errors import InvalidRequest, StartFailed
 from graphmesh.core.names import check_model_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["GatewayConfig", "Sockets"]
 

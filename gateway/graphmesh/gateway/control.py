@@ -79,5 +79,5 @@ async def _add_adjuncts(server: grpc.aio.Server) -> None:
     pending = {file.name: file for file in described.file}
     while pending:
         for name in [name for name, file in pending.items() if not pending.keys() & set(file.dependency)]:
-            pool.Add(pending.pop(name))
+            pool.Add(pending.pop(name))  # type: ignore[no-untyped-call]
     reflection.enable_server_reflection(_SERVICES, server, pool=pool)

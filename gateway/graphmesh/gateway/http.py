@@ -47,9 +47,7 @@ class HttpShell:
         """Answer a request."""
         fast = scope.path == MODEL_INFER and scope.headers.get("content-type") == BRIDGED_TYPE
         try:
-            if fast:
-                raise reason(self._view.snapshot, *named_model(await protocol()))
-            status, body = self._answer(scope)
+            status, body = self._answer(scope, await protocol() if fast else None)
         except Exception as error:  # noqa: BLE001 - the edge: every failure becomes an answer
             failure = as_graphmesh_error(error)
             if fast:
@@ -58,11 +56,13 @@ class HttpShell:
             status, body = failure.code.http_status, json_error(failure)
         protocol.response_bytes(status, [_JSON], body)
 
-    def _answer(self, scope: _Scope) -> tuple[int, bytes]:
+    def _answer(self, scope: _Scope, fast_request: bytes | None) -> tuple[int, bytes]:
         view = self._view
+        if fast_request is not None:
+            raise reason(view.snapshot, *named_model(fast_request))
         path = scope.path.rstrip("/")
         if path == "/v2":
-            return 200, orjson.dumps(view.metadata)
+            return 200, orjson.dumps(view.about)
         if path == "/v2/health/live":
             return 200, orjson.dumps({"live": True})
         if path == "/v2/health/ready":

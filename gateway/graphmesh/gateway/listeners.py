@@ -11,7 +11,7 @@ from google.rpc import error_details_pb2
 
 from graphmesh.gateway import routes
 from graphmesh.gateway.clusters import ADMIN
-from graphmesh.gateway.envoy_json import Json, extension, http2_options, lua, seconds, typed
+from graphmesh.gateway.envoy_json import Json, extension, http2_options, lua, seconds
 from graphmesh.gateway.replies import local_replies
 
 if TYPE_CHECKING:

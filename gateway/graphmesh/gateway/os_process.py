@@ -50,7 +50,7 @@ class OsProcess:
     async def wait(self) -> None:
         """Return when it has ended."""
         if not hasattr(os, "pidfd_open"):
-            while self.is_alive():
+            while self.is_alive():  # noqa: ASYNC110 - macOS has nothing to wait for
                 await asyncio.sleep(_POLL_S)
             return
         try:

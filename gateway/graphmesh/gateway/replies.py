@@ -6,9 +6,13 @@ not gRPC. None may set an HTTP status for gRPC calls: clients would hang.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from graphmesh.core.errors import Code
-from graphmesh.gateway.envoy_json import Json
 from graphmesh.gateway.routes import MODEL_INFER
+
+if TYPE_CHECKING:
+    from graphmesh.gateway.envoy_json import Json
 
 __all__ = ["local_replies"]
 

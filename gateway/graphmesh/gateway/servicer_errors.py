@@ -15,7 +15,7 @@ from graphmesh.gateway.wire import as_graphmesh_error, rpc_status
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["Decoding", "abort", "answers"]
+__all__ = ["Decoding", "abort", "answers", "well_formed"]
 
 _OURS = ("/graphmesh.v1.", "/inference.")
 _MALFORMED = object()
@@ -34,9 +34,7 @@ def answers(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[An
     @functools.wraps(method)
     async def answering(self: object, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:  # noqa: ANN401
         try:
-            if request is _MALFORMED:
-                raise _malformed()
-            return await method(self, request, context)
+            return await method(self, well_formed(request), context)
         except grpc.aio.AbortError:
             raise
         except Exception as error:  # noqa: BLE001 - the edge: every failure becomes a status
@@ -55,7 +53,7 @@ class Decoding(grpc.aio.ServerInterceptor):  # type: ignore[misc]
     ) -> grpc.RpcMethodHandler | None:
         """Return the method's handler with a decoder that does not raise."""
         handler = await continuation(handler_call_details)
-        if handler is None or handler.request_streaming or not handler_call_details.method.startswith(_OURS):
+        if handler is None or not handler_call_details.method.startswith(_OURS):
             return handler
         decode = handler.request_deserializer
 
@@ -68,5 +66,8 @@ class Decoding(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         return handler._replace(request_deserializer=decoded)
 
 
-def _malformed() -> InvalidRequest:
-    return InvalidRequest("the request must be a message of the method's type, got bytes that do not parse")
+def well_formed(request: Any) -> Any:  # noqa: ANN401 - generated
+    """Return the request, or raise InvalidRequest for one that did not parse."""
+    if request is _MALFORMED:
+        raise InvalidRequest("the request must be a message of the method's type, got bytes that do not parse")
+    return request

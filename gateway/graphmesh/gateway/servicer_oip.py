@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from graphmesh.core.errors import InvalidRequest
 from graphmesh.gateway.absent import reason
-from graphmesh.gateway.servicer_errors import abort, answers
+from graphmesh.gateway.servicer_errors import abort, answers, well_formed
 from graphmesh.oip import open_inference_pb2, open_inference_pb2_grpc
 from graphmesh.v1 import inference_service_pb2, inference_service_pb2_grpc
 
@@ -38,7 +39,10 @@ class OipServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
     @answers
     async def ServerMetadata(self, _request: Any, _: Any) -> Any:  # noqa: ANN401, N802
         """Return name, version and extensions."""
-        return open_inference_pb2.ServerMetadataResponse(**self._view.metadata)
+        about = self._view.about
+        return open_inference_pb2.ServerMetadataResponse(
+            name=about.name, version=about.version, extensions=about.extensions
+        )
 
     @answers
     async def ModelInfer(self, request: Any, _: Any) -> NoReturn:  # noqa: ANN401, N802
@@ -50,7 +54,11 @@ class OipServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
     ) -> None:
         """Say why the model that the first message names is not served."""
         async for request in requests:
-            await abort(context, reason(self._view.snapshot, request.model_name, request.model_version))
+            try:
+                named = well_formed(request)
+            except InvalidRequest as error:
+                await abort(context, error)
+            await abort(context, reason(self._view.snapshot, named.model_name, named.model_version))
 
     @answers
     async def ModelMetadata(self, request: Any, _: Any) -> NoReturn:  # noqa: ANN401, N802

@@ -23,7 +23,7 @@ Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 _HOP_BY_HOP = ("grpc-", "x-envoy-", "x-forwarded-", "user-agent", "te", "content-type")
 
 
-class Relay(grpc.GenericRpcHandler):
+class Relay(grpc.GenericRpcHandler):  # type: ignore[misc]
     """Handles every method below the relay's prefix."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:

@@ -14,9 +14,22 @@ if TYPE_CHECKING:
     from graphmesh.gateway.xds_server import DiscoveryServer
     from graphmesh.registry.snapshot import Snapshot
 
-__all__ = ["Reader", "View"]
+__all__ = ["About", "Reader", "View"]
 
-_EXTENSIONS = ["binary_tensor_data"]
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """A server, as the Open Inference Protocol describes servers."""
+
+    name: str
+    """What it is."""
+    version: str
+    """Its version."""
+    extensions: tuple[str, ...]
+    """What it supports beyond the protocol's core, workers included."""
+
+
+ABOUT = About("graphmesh", version("graphmesh"), ("binary_tensor_data",))
 
 
 class Reader(Protocol):
@@ -53,6 +66,8 @@ class View:
     """The registry's mirror; None until it has listed."""
     envoy_pid: int = 0
     """Envoy's process; 0 while it is not running."""
+    about: About = ABOUT
+    """This server."""
 
     @property
     def snapshot(self) -> Snapshot | None:
@@ -73,8 +88,3 @@ class View:
     def ready(self) -> bool:
         """Whether inference can be served: Envoy runs and has what the registry holds."""
         return self.envoy_pid > 0 and self.discovery.statistics.synced_revision > 0
-
-    @property
-    def metadata(self) -> dict[str, object]:
-        """This server, as the Open Inference Protocol describes servers."""
-        return {"name": "graphmesh", "version": version("graphmesh"), "extensions": list(_EXTENSIONS)}

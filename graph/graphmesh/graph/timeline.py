@@ -110,8 +110,9 @@ class Timeline:
             "calls_ms": _ms(sum(call.end - call.start for call in node.calls)),
         }
         form.update({name: _ms(seconds) for name, seconds in parts.items()})
-        if last.nested is not None:
-            form["nested"] = last.nested
+        nested = [call.nested for call in node.calls if call.nested is not None]
+        if nested:
+            form["nested"] = nested
         return form
 
     def _critical_path(self) -> list[str]:

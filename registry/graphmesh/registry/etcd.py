@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["CHANNEL_OPTIONS", "connect"]
 
 CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.enable_http_proxy", 0),  # etcd is never behind the user's web proxy
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     # The least of the three also bounds one attempt to connect: SYNs into a partition would otherwise be repeated by

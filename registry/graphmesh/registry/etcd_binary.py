@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
+import os
 import re
 import shutil
 import subprocess
@@ -45,9 +46,11 @@ def find_etcd() -> EtcdBinary:
     Raises:
         StartFailed: there is none (FAILED_PRECONDITION, retry: after installing one).
     """
-    on_path = shutil.which("etcd")
-    if on_path and (binary := inspect_etcd(on_path)) and binary.reliable:
-        return binary
+    # All of PATH: in an activated environment the bundled one comes first.
+    for folder in os.get_exec_path():
+        on_path = shutil.which("etcd", path=folder)
+        if on_path and (binary := inspect_etcd(on_path)) and binary.reliable:
+            return binary
     bundled = bundled_etcd()
     if bundled and (binary := inspect_etcd(bundled)):
         _log.warning(

@@ -94,6 +94,7 @@ class HttpServer:
     """Serves a target, ``async (scope, protocol)``, from `start` to `stop`."""
 
     def __init__(self, target: _Target, listener: socket.socket) -> None:
+        self._listener = listener
         self._server = _Server(target, listener)
         self._serving: asyncio.Task[None] | None = None
 
@@ -104,6 +105,7 @@ class HttpServer:
     async def stop(self, grace_s: float) -> None:
         """Accept nothing more, let calls in flight finish for up to ``grace_s``, then cancel them. Idempotent."""
         if self._serving is None:
+            self._listener.close()
             return
         self._server.stop()
         await asyncio.wait([self._serving], timeout=max(grace_s, _CLOSE_S))

@@ -10,6 +10,7 @@ local names = {
 local by_http_status = { ["400"] = 3, ["404"] = 5, ["408"] = 4, ["413"] = 8, ["415"] = 3, ["503"] = 14, ["504"] = 4 }
 
 local function quoted(text)
+  text = text:gsub("[\128-\255]", "?") -- may be a stranger's bytes, and half of a character
   return '"' .. text:gsub('[%c"\\]', function(char) return string.format("\\u%04x", char:byte()) end) .. '"'
 end
 
