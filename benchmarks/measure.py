@@ -126,5 +126,5 @@ async def _block(scenario: Scenario, requests: int, lengths: Sequence[int]) -> B
     return Block(
         requests=requests,
         seconds=sum(load.seconds for load in loads),
-        cpu_us={part: seconds / requests * 1e6 for part, seconds in used.items()},
+        cpu_us={part: round(seconds / requests * 1e6, 2) for part, seconds in used.items()},
     )

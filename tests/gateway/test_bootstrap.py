@@ -28,15 +28,15 @@ def config(**fields: Any) -> GatewayConfig:  # noqa: ANN401
     return GatewayConfig(**{"gateway_id": "g1", "run_dir": Path("/tmp/gm"), **fields})  # noqa: S108
 
 
+EXTENSIONS = ("lua", "grpc_", "router", "http_connection_manager", "load_balancing", "early_header", "buffer")
+MORE_EXTENSIONS = ("upstreams.http.v3", "fixed_heap", "downstream_connections", "previous_hosts", "filters.cel")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def extension_messages() -> None:
-    """Load every extension's messages, so that `Any` values are parsed too."""
+    """Load the extensions' messages, so that `Any` values are parsed too."""
     for module in pkgutil.walk_packages(envoy.extensions.__path__, "envoy.extensions."):
-        if module.name.endswith("_pb2") and any(
-            part in module.name
-            for part in ("lua", "grpc_", "router", "http_connection_manager", "load_balancing", "early_header")
-            + ("upstreams.http.v3", "fixed_heap", "downstream_connections", "previous_hosts", "buffer")
-        ):
+        if module.name.endswith("_pb2") and any(part in module.name for part in (*EXTENSIONS, *MORE_EXTENSIONS)):
             importlib.import_module(module.name)
 
 

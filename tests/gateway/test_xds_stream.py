@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import pytest
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 
@@ -13,6 +13,9 @@ from graphmesh.gateway.config import Sockets
 from graphmesh.gateway.xds_resources import ENDPOINTS, ROUTE_TABLES, ResourceSet, build
 from graphmesh.gateway.xds_stream import DeltaStream
 from graphmesh.registry import HostedModel, ModelState, Snapshot, WorkerRecord
+
+if TYPE_CHECKING:
+    import pytest
 
 SOCKETS = Sockets("/run/control.sock", "/run/http.sock", "/run/admin.sock")
 
@@ -105,7 +108,7 @@ def test_equal_content_waits_for_what_is_under_way() -> None:
 
 
 def test_refusal_is_logged_and_not_synced(caplog: pytest.LogCaptureFixture) -> None:
-    """A refused response leaves the synced revision where it was, also for equal content, until something else comes."""
+    """A refused response leaves the synced revision where it was until other content comes."""
     stream = synced(5, 1)
     (response,) = stream.update(content(6, 1, 2))
     with caplog.at_level(logging.ERROR):

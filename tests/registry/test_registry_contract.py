@@ -65,6 +65,18 @@ async def test_an_id_belongs_to_one_session(registry: Registry) -> None:
     await (await registry.register_worker(worker(port=7011))).close()
 
 
+async def test_a_dead_workers_record_can_be_taken_away(registry: Registry) -> None:
+    """A record that is as it was read goes at once, and its id is free; one that has changed since stays."""
+    async with await registry.register_worker(worker()) as first:
+        seen = (await registry.read()).workers["w1"]
+        await first.update(replace(first.record, state=WorkerState.DRAINING))
+        assert not await registry.forget_worker(seen)
+        await first.orphan()
+        assert await registry.forget_worker((await registry.read()).workers["w1"])
+        async with await registry.register_worker(worker()):
+            assert (await registry.read()).workers["w1"].state is WorkerState.READY
+
+
 async def test_a_key_deleted_by_hand_comes_back(registry: Registry, store: Store, mesh: str) -> None:
     """A registration whose key vanishes is registered again within two seconds, one generation later."""
     async with await registry.register_worker(worker()) as session, registry.mirror() as mirror:

@@ -224,6 +224,23 @@ async def test_graph_over_http(worker: Worker, registry: Registry, http: Callabl
     assert (await http(worker.http_port, "/v2/models/web/ready")).status == 200
 
 
+async def test_graph_without_a_node(worker: Worker, registry: Registry, http: Callable[..., Awaitable[Any]]) -> None:
+    """A graph is ready while each of its nodes has somewhere to run, nested ones too, and not otherwise."""
+    signature = (await registry.read()).signature_of("add")
+    assert signature is not None
+    await registry.put_graph("orphan", graph_to_bytes(_chain("orphan", "add", "nobody-has-it")), signature)
+    builder = GraphBuilder("around")
+    builder.output("y", builder.graph("inner", "orphan", x=builder.input("x", "FP32 (N,)"))["y"])
+    await registry.put_graph("around", graph_to_bytes(builder.build()), signature)
+    await worker._mirror.wait_for(lambda s: "around" in s.graphs, 5.0)
+    for name in ("orphan", "around"):
+        assert (await http(worker.http_port, f"/v2/models/{name}/ready")).status == 503
+        with pytest.raises(GraphmeshError) as caught:
+            await _infer(worker, name, _x(1))
+        assert caught.value.code in {Code.UNAVAILABLE, Code.NOT_FOUND}
+        assert f"graph {name}, node " in caught.value.message
+
+
 async def test_many_graph_runs_do_not_wait_for_each_other(worker: Worker, registry: Registry) -> None:
     """A run holds no instance of a model: more runs than instances all finish."""
     await _apply(registry, worker, _chain("busy", "addsync", "addsync", "addsync"))

@@ -132,6 +132,19 @@ async def _chunked(worker: Worker, path: str, chunks: list[bytes]) -> bytes:
         writer.close()
 
 
+@pytest.mark.parametrize("framing", ["content-length: 100", "transfer-encoding: chunked"])
+async def test_caller_that_leaves_while_sending(worker: Worker, caplog: pytest.LogCaptureFixture, framing: str) -> None:
+    """A caller that leaves before its body is complete is no error of ours."""
+    for path in (ADD, MODEL_INFER):
+        _, writer = await asyncio.open_connection("127.0.0.1", worker.http_port)
+        writer.write(f"POST {path} HTTP/1.1\r\nhost: t\r\n{framing}\r\n\r\n".encode())
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.close()
+        await asyncio.sleep(0.05)
+    assert not caplog.records
+
+
 async def test_chunked_body(worker: Worker) -> None:
     """A body that does not announce its length is read, and refused once it is beyond the limit."""
     answer = await _chunked(worker, ADD, [b'{"x"', b":[1]}"])

@@ -13,12 +13,13 @@ import pytest_asyncio
 from graphmesh.registry import LocalEtcd, ModelState, Registry, WorkerState, connect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
     from pathlib import Path
 
     from graphmesh.registry import Mirror, WorkerRecord
 
-    Http = Callable[..., Awaitable[Any]]
+    Http = Callable[..., Coroutine[Any, Any, Any]]
+    Start = Callable[..., Awaitable[asyncio.subprocess.Process]]
 
 pytestmark = [pytest.mark.etcd, pytest.mark.asyncio(loop_scope="module")]
 
@@ -69,7 +70,7 @@ async def mirror(etcd: LocalEtcd) -> AsyncIterator[Mirror]:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def start(etcd: LocalEtcd) -> AsyncIterator[Callable[..., Awaitable[asyncio.subprocess.Process]]]:
+async def start(etcd: LocalEtcd) -> AsyncIterator[Start]:
     """Start worker processes; those still running at the end are killed."""
     started: list[asyncio.subprocess.Process] = []
 
@@ -105,7 +106,7 @@ async def _ends(process: asyncio.subprocess.Process) -> tuple[int, str]:
     return process.returncode, log.decode()
 
 
-async def test_sigterm_drains(mirror: Mirror, start: Any, models: Path, http: Http) -> None:  # noqa: ANN401
+async def test_sigterm_drains(mirror: Mirror, start: Start, models: Path, http: Http) -> None:
     """SIGTERM: the record says DRAINING, calls in flight finish, the record goes, exit code 0; idle connections too."""
     process = await start("drains", f"{models}:Sleeps")
     record = await _registered(mirror, "drains")
@@ -123,7 +124,7 @@ async def test_sigterm_drains(mirror: Mirror, start: Any, models: Path, http: Ht
     idle.close()
 
 
-async def test_sigterm_while_loading(start: Any, models: Path) -> None:  # noqa: ANN401
+async def test_sigterm_while_loading(start: Start, models: Path) -> None:
     """SIGTERM while a model loads ends the process at once with exit code 0."""
     process = await start("loads", f"{models}:Slow")
     await asyncio.sleep(2)
@@ -132,7 +133,7 @@ async def test_sigterm_while_loading(start: Any, models: Path) -> None:  # noqa:
     assert (code, "Traceback" in log) == (0, False), log
 
 
-async def test_second_signal(mirror: Mirror, start: Any, models: Path, http: Http) -> None:  # noqa: ANN401
+async def test_second_signal(mirror: Mirror, start: Start, models: Path, http: Http) -> None:
     """A second signal cuts the calls in flight and ends the process, exit code 0, though a thread is busy."""
     process = await start("hurries", f"{models}:Sleeps")
     record = await _registered(mirror, "hurries")
@@ -150,10 +151,10 @@ async def test_second_signal(mirror: Mirror, start: Any, models: Path, http: Htt
 
 async def test_corrupt_onnx_beside_a_good_model(
     mirror: Mirror,
-    start: Any,
+    start: Start,
     models: Path,
     tmp_path: Path,
-    http: Http,  # noqa: ANN401
+    http: Http,
 ) -> None:
     """A corrupt file leaves the worker up, its record says which file and why, and the other model serves."""
     (tmp_path / "broken.onnx").write_bytes(b"not a model")
@@ -167,7 +168,7 @@ async def test_corrupt_onnx_beside_a_good_model(
     assert (await _ends(process))[0] == 0
 
 
-async def test_no_etcd(start: Any, models: Path) -> None:  # noqa: ANN401
+async def test_no_etcd(start: Start, models: Path) -> None:
     """Without etcd the process ends with one line that says where it looked."""
     process = await start("lost", f"{models}:Quick", endpoint="127.0.0.1:1")
     code, log = await _ends(process)

@@ -151,6 +151,7 @@ def test_typed_contents(datatype: str, field: str, values: list[object]) -> None
         (_message(raw=[b"12345678"], fp32_contents=[1, 2]), "inputs[0].contents must be empty"),
         (_message(shape=[-1], raw=[b""]), "must not be negative"),
         (_message(shape=[2**40, 2**40], raw=[b"12345678"]), "takes 4835703278458516698824704 bytes"),
+        (_message(shape=[0, 2**62], raw=[b""]), "dimensions are too large"),
         (_message(shape=[2**40, 2**40], fp32_contents=[1.0]), "takes 1208925819614629174706176 elements"),
         (_message(shape=[1] * 33, raw=[b"1234"]), "at most 32 dimensions"),
         (_message(datatype="FP99", raw=[b"12345678"]), "datatype must be one of"),

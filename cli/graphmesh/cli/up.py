@@ -74,6 +74,7 @@ class Up:
         self._say = say
         self._workers: dict[str, Child] = {}
         self._gateway: Child | None = None
+        self._etcd: LocalEtcd | None = None
         self._stop = asyncio.Event()
         self._state = MeshState(supervisor=mark(os.getpid()), phase="new", gateway=self.address)
 
@@ -116,11 +117,14 @@ class Up:
 
     def _write(self, phase: str, message: str = "") -> None:
         """Write the state if it has changed."""
+        pids = {child.name: child.pid for child in (self._gateway, *self._workers.values()) if child is not None}
+        if self._etcd is not None:
+            pids["etcd"] = self._etcd.pid
         children = {}
-        for child in (self._gateway, *self._workers.values()):
-            if child is not None and (pid := child.pid) is not None:
-                with contextlib.suppress(psutil.NoSuchProcess):  # it ended between the two lines
-                    children[child.name] = mark(pid)
+        for name, pid in pids.items():
+            if pid:
+                with contextlib.suppress(psutil.NoSuchProcess):  # it ended just now
+                    children[name] = mark(pid)
         state = replace(self._state, phase=phase, message=message, children=children)
         if state != self._state:
             self._state = state
@@ -150,9 +154,9 @@ class Up:
             await asyncio.gather(ready, stopping, return_exceptions=True)
 
     async def _start_etcd(self, stack: AsyncExitStack) -> str:
-        etcd = await stack.enter_async_context(LocalEtcd(self._options.run_dir / "etcd"))
-        self._say(f"etcd listens on {etcd.endpoint}")
-        return etcd.endpoint
+        self._etcd = await stack.enter_async_context(LocalEtcd(self._options.run_dir / "etcd"))
+        self._say(f"etcd listens on {self._etcd.endpoint}")
+        return self._etcd.endpoint
 
     async def _start_gateway(self, stack: AsyncExitStack, endpoints: tuple[str, ...]) -> None:
         entry = self._options.mesh.gateway

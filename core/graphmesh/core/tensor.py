@@ -45,6 +45,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
 
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _MAX_RANK = 32
+_MAX_EMPTY = 1 << 40
 _LITTLE = sys.byteorder == "little"
 
 
@@ -78,13 +79,17 @@ def check_shape(name: str, shape: Sequence[int]) -> int:
     """Return the number of elements of a request's shape, computed without overflow.
 
     Raises:
-        InvalidTensor: a negative dimension or more than 32 of them (INVALID_ARGUMENT, retry: no).
+        InvalidTensor: a negative or absurd dimension, or more than 32 of them (INVALID_ARGUMENT, retry: no).
     """
     if len(shape) > _MAX_RANK:
         raise InvalidTensor(f"tensor {name!r}: at most {_MAX_RANK} dimensions, got {len(shape)}")
     if shape and min(shape) < 0:
         raise InvalidTensor(f"tensor {name!r}: dimensions must not be negative, got {list(shape)}")
-    return math.prod(shape)
+    count = math.prod(shape)
+    # Data bounds the count of any other tensor; an empty one could claim sizes that numpy cannot hold.
+    if not count and math.prod(filter(None, shape)) > _MAX_EMPTY:
+        raise InvalidTensor(f"tensor {name!r}: dimensions are too large, got {list(shape)}")
+    return count
 
 
 def decode_raw(name: str, datatype: str, shape: Sequence[int], raw: bytes | memoryview) -> Tensor:

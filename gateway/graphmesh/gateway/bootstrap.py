@@ -52,12 +52,12 @@ def _overload(heap_bytes: int) -> Json:
         "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
         max_active_downstream_connections=_MOST_CONNECTIONS,
     )
-    thresholds = {"envoy.overload_actions.shrink_heap": 0.8, "envoy.overload_actions.stop_accepting_requests": 0.9}
+    thresholds = {"envoy.overload_actions.shrink_heap": 0.75, "envoy.overload_actions.stop_accepting_requests": 0.8}
     actions: list[Json] = [
         {"name": name, "triggers": [{"name": heap["name"], "threshold": {"value": value}}]}
         for name, value in thresholds.items()
     ]
-    scaled = {"scaling_threshold": 0.95, "saturation_threshold": 1.0}
+    scaled = {"scaling_threshold": 0.9, "saturation_threshold": 1.0}
     reset = "envoy.overload_actions.reset_high_memory_stream"
     actions.append({"name": reset, "triggers": [{"name": heap["name"], "scaled": scaled}]})
     return {

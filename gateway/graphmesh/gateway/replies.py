@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphmesh.core.errors import Code
+from graphmesh.gateway.envoy_json import extension
 from graphmesh.gateway.routes import MODEL_INFER
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def local_replies() -> Json:
     """Return the format of Envoy's own replies."""
     too_large = {"filter": _all(_status(413), _is_grpc()), "headers_to_add": [_grpc_status(Code.RESOURCE_EXHAUSTED)]}
     overload = {
-        "filter": _all({"response_flag_filter": {"flags": ["OM"]}}, _is_grpc()),
+        "filter": _all(_overload(), _is_grpc()),
         "headers_to_add": [_grpc_status(Code.RESOURCE_EXHAUSTED)],
     }
     return {"mappers": [too_large, overload, *(_rest(status, code) for status, code in _CODES.items())]}
@@ -63,6 +64,17 @@ def _all(*filters: Json) -> Json:
 def _status(status: int) -> Json:
     value = {"default_value": status, "runtime_key": "graphmesh.unused"}
     return {"status_code_filter": {"comparison": {"op": "EQ", "value": value}}}
+
+
+def _overload() -> Json:
+    """Return the filter of requests that the overload manager refused; only their details tell them from others."""
+    return {
+        "extension_filter": extension(
+            "envoy.access_loggers.extension_filters.cel",
+            "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+            expression='response.code_details == "overload"',
+        )
+    }
 
 
 def _is_grpc() -> Json:

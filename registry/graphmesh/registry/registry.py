@@ -17,6 +17,7 @@ from graphmesh.registry import wire
 from graphmesh.registry._graphs import GraphTable
 from graphmesh.registry._models import ModelTable
 from graphmesh.registry.keys import Keys
+from graphmesh.registry.kv import Compare, Delete
 from graphmesh.registry.mirror import Mirror
 from graphmesh.registry.session import Registration, Session
 from graphmesh.registry.view import View
@@ -124,6 +125,19 @@ class Registry:
             prepare=prepare,
         )
         return await Session(self._kv, registration, record, clock=self._clock).start()
+
+    async def forget_worker(self, record: WorkerRecord) -> bool:
+        """Take away a record whose process is known to be dead, before its lease runs out.
+
+        Returns:
+            Whether it was taken away; not if it has changed since ``record`` was read. A process that lives after all
+            notices and registers again.
+        """
+        key = self._keys.worker(record.worker_id)
+        items = (await self._kv.get([key])).items
+        if not items or items[0].value != wire.encode_worker(record):
+            return False
+        return (await self._kv.txn([Compare(key, items[0].mod_revision)], [Delete(key)])).succeeded
 
     # Graphs
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING, Any, Protocol
 
-from graphmesh.core.errors import InvalidRequest, Overloaded, Unsupported
+from granian.rsgi import ProtocolClosed
+
+from graphmesh.core.errors import Cancelled, InvalidRequest, Overloaded, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,12 +40,20 @@ async def read_body(upload: Upload, content_length: str | None, limit: int) -> b
 
     Raises:
         TooLarge: more than ``limit`` bytes; nothing was read if the header says so (RESOURCE_EXHAUSTED, retry: no).
+        Cancelled: the caller left before it was complete (CANCELLED, retry: no).
 
     Cost: one copy. A body that announces its length is read in one go, any other chunk by chunk.
     """
-    if content_length is not None:
+    try:
+        if content_length is None:
+            return await _read_chunks(upload, limit)
         _check(int(content_length), limit)
         return await upload()
+    except ProtocolClosed as error:
+        raise Cancelled("the caller left before the body was complete") from error
+
+
+async def _read_chunks(upload: Upload, limit: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     async for chunk in upload:

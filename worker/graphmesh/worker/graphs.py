@@ -110,13 +110,10 @@ class GraphCatalog:
             compiled = self._compile(await self._revisions.get_graph(name, revision))
         return HostedGraph(compiled, snapshot, self)
 
-    def nested(self, name: str, snapshot: Snapshot) -> HostedGraph | None:
-        """Return a graph's live revision in a snapshot if all its nodes can run in this process."""
+    def bind(self, name: str, snapshot: Snapshot) -> HostedGraph | None:
+        """Return a graph's live revision in a snapshot, bound to it; None if it has no such graph."""
         record = snapshot.graphs.get(name)
-        if record is None:
-            return None
-        graph = HostedGraph(self._compile(record), snapshot, self)
-        return graph if graph.all_local() else None
+        return None if record is None else HostedGraph(self._compile(record), snapshot, self)
 
     def _compile(self, record: GraphRecord) -> _Compiled:
         key = (record.name, record.revision)
@@ -136,7 +133,6 @@ class HostedGraph:
     __slots__ = ("_owner", "_plan", "_record", "_snapshot")
 
     platform = "graphmesh_graph"
-    ready = True
 
     def __init__(self, compiled: _Compiled, snapshot: Snapshot, owner: GraphCatalog) -> None:
         self._record = compiled.record
@@ -163,6 +159,18 @@ class HostedGraph:
     def metrics(self) -> CallMetrics:
         """Where its calls are counted."""
         return self._owner.metrics.graph(self._record.name)
+
+    @property
+    def ready(self) -> bool:
+        """Whether every node has somewhere to run now, here or in the mesh."""
+        return all(self._reachable(step.target, step.version, graph=step.target_is_graph) for step in self._plan.steps)
+
+    def _reachable(self, name: str, version: str, *, graph: bool) -> bool:
+        if graph:
+            nested = self._owner.bind(name, self._snapshot)
+            return nested is not None and nested.ready
+        hosted = {model.version for _, model in self._snapshot.available(name)}
+        return self._owner.catalog.available(name, version) or (version in hosted if version else bool(hosted))
 
     def all_local(self) -> bool:
         """Return whether every node, nested ones too, can run in this process now."""
@@ -224,7 +232,8 @@ class HostedGraph:
     def _target(self, name: str, version: str, *, graph: bool) -> Servable | None:
         """Return what can run in this process, None for what must be called through the mesh."""
         if graph:
-            return self._owner.nested(name, self._snapshot)
+            nested = self._owner.bind(name, self._snapshot)
+            return nested if nested is not None and nested.all_local() else None
         catalog = self._owner.catalog
         return catalog.find(name, version) if catalog.available(name, version) else None
 

@@ -125,7 +125,7 @@ class HttpShell:
         if "explain=true" in scope.query_string and parse_qs(scope.query_string).get("explain") == ["true"]:
             request.parameters = {"explain": True}
         with self._watches.watch(protocol, request.deadline):
-            response = await self._handler.infer(request)
+            response = await self._handler.run(servable, request)
         answer = natural.encode_answer(response, signature)
         check_answer(len(answer), self._limit)
         return _Reply(200, answer)

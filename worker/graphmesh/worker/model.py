@@ -11,6 +11,7 @@ AVAILABLE is set after the model can answer, UNLOADING before it cannot.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["Model"]
 
 logger = logging.getLogger(__name__)
+
+_UNLOAD_S = 10.0
 
 
 class Model:
@@ -93,12 +96,20 @@ class Model:
         logger.info("model loaded model=%s version=%s seconds=%.2f", self.name, self.version, seconds)
 
     async def unload(self) -> None:
-        """Take no new calls and give back what the model holds; a model that was not available stays as it is."""
+        """Take no new calls and give back what the model holds; a model that was not available stays as it is.
+
+        A sync call that still runs cannot be stopped, and `unload` must not run beside it: then the model is let go of
+        as it is.
+        """
         if self.state is not ModelState.AVAILABLE or self._loaded is None:
             return
         self.state = ModelState.UNLOADING
         try:
-            await self._instances.run(_unload, self._loaded)
+            if self._instances.statistics.running:
+                logger.warning("model is busy and cannot be unloaded model=%s version=%s", self.name, self.version)
+                return
+            async with asyncio.timeout(_UNLOAD_S):
+                await self._instances.run(_unload, self._loaded)
         except Exception:
             logger.exception("model failed to unload model=%s version=%s", self.name, self.version)
         finally:

@@ -105,7 +105,7 @@ class Servicer:
         request = InferenceRequest(model=message.model, version=message.version, inputs=inputs)
         apply_headers(request, get)
         request.deadline = Deadline.after(context.time_remaining())
-        response = await self._handler.infer(request)
+        response = await self._handler.run(servable, request)
         data = natural.encode_answer(response, signature)
         return httpbody_pb2.HttpBody(content_type="application/json", data=data)
 

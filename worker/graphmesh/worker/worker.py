@@ -44,6 +44,7 @@ __all__ = ["Worker"]
 logger = logging.getLogger(__name__)
 
 _PROGRESS_S = 5.0
+_PREDECESSOR_S = 1.0
 _REGISTER_AGAIN_S = 1.0
 
 
@@ -172,7 +173,24 @@ class Worker:
                 logger.warning("registration waits for etcd error=%s", error.message)
                 await self._clock.sleep(_REGISTER_AGAIN_S)
             except AlreadyExists as error:
-                raise StartFailed(error.message) from error
+                if not await self._predecessor_forgotten():
+                    raise StartFailed(error.message) from error
+
+    async def _predecessor_forgotten(self) -> bool:
+        """Take away the record that a dead process of our id left; only a refused connection proves that it is dead."""
+        record = (await self._registry.read()).workers.get(self.config.worker_id)
+        if record is None:
+            return False
+        try:
+            async with asyncio.timeout(_PREDECESSOR_S):
+                _, writer = await asyncio.open_connection(record.host, record.http_port)
+        except ConnectionRefusedError:
+            logger.info("taking over the record of a dead worker worker=%s", record.worker_id)
+            return await self._registry.forget_worker(record)
+        except (OSError, TimeoutError):
+            return False
+        writer.close()
+        return False
 
     def _spec(self, name: str) -> ModelSpec:
         configs = [model.config for model in self.catalog if model.name == name]

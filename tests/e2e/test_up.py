@@ -1,0 +1,93 @@
+"""`graphmesh up` keeps a mesh running: restarts what dies, scales, and leaves nothing behind even when killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from tests.e2e.running import MODELS, RunningMesh, graphmesh, start_mesh, stop_mesh
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = [pytest.mark.e2e, pytest.mark.etcd, pytest.mark.timeout(120)]
+
+MESH = f"""
+workers:
+  - name: math
+    models:
+      - {{name: add, source: "{MODELS}:Add"}}
+      - {{name: slow, source: "{MODELS}:Slow"}}
+"""
+
+
+@pytest.fixture
+def mesh(tmp_path: Path) -> Iterator[RunningMesh]:
+    """One worker."""
+    running = start_mesh(tmp_path, MESH)
+    yield running
+    stop_mesh(running)
+
+
+def workers(mesh: RunningMesh) -> dict[str, dict[str, Any]]:
+    """Return the workers that the gateway knows, by id."""
+    found = json.loads(mesh.graphmesh("workers", "-o", "json").stdout)["workers"]
+    return {worker["worker_id"]: worker for worker in found}
+
+
+def eventually(check: Callable[[], bool], *, within_s: float) -> None:
+    """Wait until something is so."""
+    began = time.monotonic()
+    while not check():
+        assert time.monotonic() - began < within_s, f"must be so within {within_s} s"
+        time.sleep(0.1)
+
+
+def answers(mesh: RunningMesh) -> bool:
+    """Return whether `add` answers."""
+    return mesh.graphmesh("infer", "add", "x=[1]", check=False).returncode == 0
+
+
+def test_a_killed_worker_is_back_under_its_name_at_once(mesh: RunningMesh) -> None:
+    """The restarted worker takes its dead predecessor's record over instead of waiting for the lease to end."""
+    before = workers(mesh)["math-1"]
+    os.kill(mesh.state()["children"]["math-1"]["pid"], signal.SIGKILL)
+    eventually(lambda: workers(mesh).get("math-1", before)["http_port"] != before["http_port"], within_s=8)
+    eventually(lambda: answers(mesh), within_s=5)
+
+
+def test_scale_up_and_down(mesh: RunningMesh) -> None:
+    """A model scaled to three runs on two more workers that host it alone; scaled to one, they drain and leave."""
+    mesh.graphmesh("scale", "add", "3")
+    eventually(lambda: set(workers(mesh)) == {"math-1", "add-x1", "add-x2"}, within_s=20)
+    assert [model["name"] for model in workers(mesh)["add-x1"]["models"]] == ["add"]
+    mesh.graphmesh("scale", "add", "1")
+    eventually(lambda: set(workers(mesh)) == {"math-1"}, within_s=20)
+    assert answers(mesh)
+
+
+def test_a_second_up_in_the_same_folder_is_refused(mesh: RunningMesh) -> None:
+    """Two meshes cannot share a run folder; the message says how to stop the first."""
+    refused = graphmesh("up", str(mesh.run_dir.parent / "mesh.yaml"), "--run-dir", str(mesh.run_dir), check=False)
+    assert refused.returncode == 4
+    assert "graphmesh down" in refused.stderr
+
+
+def test_down_cleans_up_after_a_killed_up(tmp_path: Path) -> None:
+    """With the supervisor killed the mesh serves on; `down` ends workers, gateway, Envoy and etcd all the same."""
+    mesh = start_mesh(tmp_path, MESH)
+    state = mesh.state()
+    envoy = int(mesh.status()["envoy_pid"])
+    etcd = int((mesh.run_dir / "etcd" / "etcd.pid").read_text())
+    os.kill(state["supervisor"]["pid"], signal.SIGKILL)
+    assert answers(mesh)
+    graphmesh("down", "--run-dir", str(mesh.run_dir))
+    left = [envoy, etcd, *(child["pid"] for child in state["children"].values())]
+    assert [pid for pid in left if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"] == []
