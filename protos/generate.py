@@ -38,7 +38,10 @@ def generate(out: Path) -> None:
         message = f"{module} must use the default pool exactly once; the generator's output has changed"
         raise RuntimeError(message)
     module.write_text(text.replace("_descriptor_pool.Default()", "_descriptor_pool.DescriptorPool()"))
-    for package, doc in (("v1", "graphmesh's own protocol, generated."), ("oip", "Open Inference Protocol, generated.")):
+    for package, doc in (
+        ("v1", "graphmesh's own protocol, generated."),
+        ("oip", "Open Inference Protocol, generated."),
+    ):
         (out / "graphmesh" / package / "__init__.py").write_text(f'"""{doc}"""\n')
     # What the gateway gives to Envoy: every service with its http rules, and all that they import.
     descriptors = out / "graphmesh/v1/services.binpb"

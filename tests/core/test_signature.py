@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from graphmesh.core.errors import InvalidRequest, SignatureMismatch
-from graphmesh.core.signature import Dimension, Signature, TensorSpec, parse_dimension, show_dimension
+from graphmesh.core.signature import Dimension, Signature, TensorSpec, parse_dimension, parse_type, show_dimension
 from graphmesh.core.wire import signature_from_wire, signature_to_wire
 
 
@@ -96,3 +96,24 @@ def test_bad_specs() -> None:
         spec("x", "FP32", text=True)
     with pytest.raises(InvalidRequest, match="must be unique"):
         Signature((spec("x", "FP32"), spec("x", "FP32")), ())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("FP32 (N, 3)", ("FP32", ("N", 3), False)),
+        ("float32 (?, 3)", ("FP32", (None, 3), False)),
+        ("text (N,)", ("BYTES", ("N",), True)),
+        ("uint8", ("UINT8", (), False)),
+    ],
+)
+def test_types_are_read(text: str, expected: tuple[object, ...]) -> None:
+    """A type is a datatype, in the protocol's or numpy's spelling, and its dimensions."""
+    assert parse_type(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "FLOAT (N,)", "FP32 [N]", "complex128 (N,)"])
+def test_what_is_no_type(text: str) -> None:
+    """Anything else is refused with the form and the datatypes."""
+    with pytest.raises(InvalidRequest, match="a type must look like"):
+        parse_type(text)

@@ -41,7 +41,7 @@ def test_a_sound_graph_gives_its_nodes_in_running_order() -> None:
         ("inputs: [x]", "inputs: [x, z]", "graph input 'z': nothing reads it; bind it to a node, or remove it"),
         ("inputs: [x]", "inputs: {x: {shape: [3]}}", "graph input 'x': a shape or `text` needs a datatype"),
         ("inputs: [x]", "inputs: {x: {text: true}}", "graph input 'x': a shape or `text` needs a datatype"),
-        ("inputs: [x]", "inputs: {x: FP99 ()}", "graph input 'x': tensor 'x': datatype must be one of BOOL, "),
+        ("inputs: [x]", "inputs: {x: FP99 ()}", "line 3: a type must look like FP32 (N, 3)"),
         ("inputs: [x]", "inputs: {x: {datatype: FP32, text: true}}", "graph input 'x': tensor 'x': only BYTES can be"),
         ("  b: {", "  a.b: {", "node a.b: a node name must match"),
         ("  b: {model: m,", "  b: {model: M,", "node b: a model or graph name must match"),

@@ -18,11 +18,13 @@ class Gate:
 
     def __init__(self) -> None:
         self.open = threading.Event()
+        self.begun = threading.Event()
         self.seen: list[object] = []
 
     def __call__(self, argument: object) -> object:
         """Note, wait, return."""
         self.seen.append(argument)
+        self.begun.set()
         assert self.open.wait(5)
         return argument
 
@@ -75,6 +77,7 @@ async def test_cancelled_running_call_gives_its_thread_back_when_it_returns() ->
     instances, gate = Instances("m", 1), Gate()
     running = asyncio.create_task(instances.run(gate, "running"))
     await _running(instances, 1, 0)
+    assert await asyncio.to_thread(gate.begun.wait, 5)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert instances.statistics.running == 1
@@ -120,6 +123,7 @@ async def test_close_fails_those_who_wait() -> None:
     running = asyncio.create_task(instances.run(gate, 1))
     waiting = asyncio.create_task(instances.run(gate, 2))
     await _running(instances, 1, 1)
+    assert await asyncio.to_thread(gate.begun.wait, 5)
     instances.close()
     with pytest.raises(ModelNotReady):
         await waiting

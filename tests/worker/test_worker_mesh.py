@@ -13,9 +13,9 @@ import pytest
 from graphmesh.core.clock import Deadline
 from graphmesh.core.errors import Code, DeadlinePassed, GraphmeshError, ModelNotReady, Unavailable
 from graphmesh.core.inference import InferenceRequest, InferenceResponse
+from graphmesh.core.status import rpc_status
 from graphmesh.registry import GatewayRecord, Snapshot
 from graphmesh.worker.mesh import Mesh
-from graphmesh.worker.status import rpc_status
 from graphmesh.worker.wire import decode_request, encode_response
 
 if TYPE_CHECKING:

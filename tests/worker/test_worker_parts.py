@@ -16,13 +16,13 @@ from google.rpc import status_pb2
 from graphmesh.core import errors
 from graphmesh.core.errors import Code, GraphmeshError, InvalidRequest, NotFound, StartFailed
 from graphmesh.core.inference import InferenceRequest
+from graphmesh.core.status import as_graphmesh_error, grpc_headers, json_error, rpc_status
 from graphmesh.registry import MemoryKV, ModelState, Registry, WorkerState
 from graphmesh.worker import ModelConfig, Worker, WorkerConfig
 from graphmesh.worker.headers import apply_headers
 from graphmesh.worker.metrics import Metrics
 from graphmesh.worker.routes import Action, Route, match
 from graphmesh.worker.servicer import status_code
-from graphmesh.worker.status import as_graphmesh_error, grpc_headers, json_error, rpc_status
 from graphmesh.worker.worker import advertised_address
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from graphmesh.core.tensor import BYTES, DTYPES, Tensor, datatype_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Dimension", "Signature", "TensorSpec", "parse_dimension", "show_dimension"]
+__all__ = ["Dimension", "Signature", "TensorSpec", "parse_dimension", "parse_type", "show_dimension"]
 
 Dimension: TypeAlias = int | str | None
 """A fixed size, a name, or None for any size."""
@@ -44,6 +44,29 @@ def parse_dimension(text: str) -> Dimension:
 def show_dimension(dimension: Dimension) -> str:
     """Return the text that `parse_dimension` reads."""
     return "?" if dimension is None else str(dimension)
+
+
+_TYPE = re.compile(r"\s*([A-Za-z0-9]+)\s*(?:\(([^()]*)\))?\s*")
+_NUMPY = {str(dtype): name for name, dtype in DTYPES.items() if name != BYTES}
+_SPELLINGS = {**{name: name for name in DTYPES}, **_NUMPY, "TEXT": "TEXT", "str": "TEXT", "bytes": BYTES}
+
+
+def parse_type(text: str) -> tuple[str, tuple[Dimension, ...], bool]:
+    """Return datatype, shape and whether it is text, for ``FP32 (N, 3)``; numpy's spelling (``float32``) will do.
+
+    TEXT is BYTES that is text. Without a shape it is a scalar.
+
+    Raises:
+        InvalidRequest: not of that form, or an unknown datatype (INVALID_ARGUMENT, retry: no).
+    """
+    match = _TYPE.fullmatch(text)
+    datatype = (_SPELLINGS.get(match[1]) or _SPELLINGS.get(match[1].upper())) if match else None
+    if match is None or datatype is None:
+        raise InvalidRequest(
+            f"a type must look like FP32 (N, 3), TEXT (N,) or INT64 (), of {', '.join(DTYPES)}; got {text[:140]!r}"
+        )
+    shape = tuple(parse_dimension(entry) for entry in (match[2] or "").split(",") if entry.strip())
+    return (BYTES, shape, True) if datatype == "TEXT" else (datatype, shape, False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

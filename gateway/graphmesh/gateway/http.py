@@ -16,10 +16,11 @@ from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
 from graphmesh.core.errors import GraphmeshError, NotFound
+from graphmesh.core.status import as_graphmesh_error, grpc_headers, json_error
 from graphmesh.gateway.absent import check_timeout, reason
 from graphmesh.gateway.rest_path import model_of
 from graphmesh.gateway.routes import BRIDGED_TYPE, MODEL_INFER
-from graphmesh.gateway.wire import as_graphmesh_error, fast_path_headers, json_error, named_model
+from graphmesh.gateway.wire import named_model
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -51,7 +52,7 @@ class HttpShell:
         except Exception as error:  # noqa: BLE001 - the edge: every failure becomes an answer
             failure = as_graphmesh_error(error)
             if fast:
-                protocol.response_bytes(200, fast_path_headers(failure), b"")
+                protocol.response_bytes(200, grpc_headers(failure), b"")
                 return
             status, body = failure.code.http_status, json_error(failure)
         protocol.response_bytes(status, [_JSON], body)

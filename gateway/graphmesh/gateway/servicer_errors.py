@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from grpc_status import rpc_status as grpc_rpc_status
 
 from graphmesh.core.errors import InvalidRequest
-from graphmesh.gateway.wire import as_graphmesh_error, rpc_status
+from graphmesh.core.status import as_graphmesh_error, rpc_status
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

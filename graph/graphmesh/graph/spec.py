@@ -7,13 +7,11 @@ first dot of a source always ends the node's name.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from graphmesh.core.errors import InvalidGraph, InvalidRequest
-from graphmesh.core.signature import parse_dimension
-from graphmesh.core.tensor import BYTES
+from graphmesh.core.signature import parse_type as parse_any_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
     from graphmesh.core.signature import Dimension
 
 __all__ = ["Binding", "Graph", "GraphCall", "GraphInput", "Kind", "Map", "ModelCall", "Node", "Target", "parse_type"]
-
-_TYPE = re.compile(r"\s*([A-Za-z0-9]+)\s*(?:\(([^()]*)\))?\s*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,15 +154,9 @@ def parse_type(text: str) -> tuple[str, tuple[Dimension, ...], bool]:
     """Return datatype, shape and whether it is text, for ``FP32 (N, 3)``; TEXT is BYTES that is text.
 
     Raises:
-        InvalidGraph: not of that form (INVALID_ARGUMENT, retry: no).
+        InvalidGraph: not of that form, or an unknown datatype (INVALID_ARGUMENT, retry: no).
     """
-    match = _TYPE.fullmatch(text)
-    if match is None:
-        raise InvalidGraph(f"a type must look like FP32 (N, 3), TEXT (N,) or INT64 (), got {text[:140]!r}")
-    entries = [entry for entry in (match[2] or "").split(",") if entry.strip()]
     try:
-        shape = tuple(parse_dimension(entry) for entry in entries)
+        return parse_any_type(text)
     except InvalidRequest as error:
         raise InvalidGraph(error.message) from error
-    name = match[1].upper()
-    return (BYTES, shape, True) if name == "TEXT" else (name, shape, False)

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import re
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from typing import Annotated, Any, TypeAlias
 import numpy as np
 
 from graphmesh.core.errors import InvalidRequest, InvalidTensor, ModelFailed
-from graphmesh.core.signature import Dimension, Signature, TensorSpec, parse_dimension
+from graphmesh.core.signature import Dimension, Signature, TensorSpec, parse_type
 from graphmesh.core.tensor import BYTES, DTYPES, Tensor
 
 __all__ = ["Contract", "decode_text", "encode_text", "read_contract"]
@@ -33,10 +32,7 @@ __all__ = ["Contract", "decode_text", "encode_text", "read_contract"]
 _Take: TypeAlias = Callable[[str, Tensor], object]
 _Give: TypeAlias = Callable[[str, object], Tensor]
 
-_SPEC = re.compile(r"\s*([A-Za-z0-9]+)\s*(?:\(([^()]*)\))?\s*")
 _SCALARS: dict[object, str] = {str: "TEXT", bytes: BYTES, int: "INT64", float: "FP64", bool: "BOOL"}
-_NUMPY = {str(dtype): name for name, dtype in DTYPES.items() if name != BYTES}
-_SPELLINGS = {**{name: name for name in DTYPES}, **_NUMPY, "TEXT": "TEXT", "str": "TEXT", "bytes": BYTES}
 _EXPECTED = 'Annotated[np.ndarray, "FP32 (N, 3)"], str, bytes, int, float, bool or a list of one of them'
 
 
@@ -142,11 +138,11 @@ def _read(name: str, hints: Mapping[str, Any]) -> _Tensor:
 
 
 def _parse(name: str, note: str) -> tuple[str, tuple[Dimension, ...]]:
-    match = _SPEC.fullmatch(note)
-    datatype = _SPELLINGS.get(match[1]) if match else None
-    if match is None or datatype is None:
-        raise InvalidRequest(f"{name!r} of predict must say a datatype and a shape, as 'FP32 (N, 3)', got {note!r}")
-    return datatype, tuple(parse_dimension(part) for part in (match[2] or "").split(",") if part.strip())
+    try:
+        datatype, shape, text = parse_type(note)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{name!r} of predict: {error.message}") from error
+    return ("TEXT" if text else datatype), shape
 
 
 def _tensor(name: str, datatype: str, shape: tuple[Dimension, ...], *, take: _Take | None) -> _Tensor:

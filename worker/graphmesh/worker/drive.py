@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from graphmesh.worker.status import as_graphmesh_error
+from graphmesh.core.status import as_graphmesh_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

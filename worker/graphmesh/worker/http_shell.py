@@ -16,11 +16,11 @@ import orjson
 
 from graphmesh.core.errors import GraphmeshError, ModelNotReady, NotFound, Unavailable
 from graphmesh.core.inference import InferenceRequest
+from graphmesh.core.status import as_graphmesh_error, grpc_headers, json_error
 from graphmesh.worker import natural, oip_json
 from graphmesh.worker.body import TooLarge, check_answer, inflate, read_body
 from graphmesh.worker.headers import apply_headers, read_revision
 from graphmesh.worker.routes import FAST_PATH, Action, Route, match
-from graphmesh.worker.status import as_graphmesh_error, grpc_headers, json_error
 from graphmesh.worker.watch import Watches
 from graphmesh.worker.wire import decode_request, encode_response
 

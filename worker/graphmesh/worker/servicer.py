@@ -15,12 +15,12 @@ from google.api import httpbody_pb2
 
 from graphmesh.core.clock import Deadline
 from graphmesh.core.inference import InferenceRequest, InferenceResponse
+from graphmesh.core.status import as_graphmesh_error, rpc_status
 from graphmesh.oip import open_inference_pb2 as pb
 from graphmesh.v1 import inference_service_pb2
 from graphmesh.worker import natural
 from graphmesh.worker.body import check_answer
 from graphmesh.worker.headers import apply_headers, read_revision
-from graphmesh.worker.status import as_graphmesh_error, rpc_status
 from graphmesh.worker.wire import decode_request, encode_response, metadata_to_wire, parse, response_to_wire
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ def as_graphmesh_error(error: BaseException) -> GraphmeshError:
         return Cancelled("the call was cancelled")
     failure = new_id("failure")
     logger.error("request failed unexpectedly id=%s", failure, exc_info=error)
-    return GraphmeshError(f"internal error; the worker's log has the reason under {failure}")
+    return GraphmeshError(f"internal error; the server's log has the reason under {failure}")
 
 
 def rpc_status(error: GraphmeshError) -> status_pb2.Status:
