@@ -57,11 +57,10 @@ class Catalog:
         """Return the versions of a model, highest first."""
         return tuple(self._models.get(name, ()))
 
-    def available(self, name: str, version: str = "") -> bool:
-        """Return whether a call of this name and version can be answered here now."""
-        versions = self._models.get(name, {})
-        models = versions.values() if not version else [versions[version]] if version in versions else []
-        return any(model.state is ModelState.AVAILABLE for model in models)
+    def available(self, name: str, version: str = "") -> Model | None:
+        """Return the model that can answer a call of this name and version here now, None if there is none."""
+        model = self._models.get(name, {}).get(version) if version else self._first.get(name)
+        return model if model is not None and model.state is ModelState.AVAILABLE else None
 
     async def load(self) -> None:
         """Load all models side by side, each on a thread of its own; failures are recorded in their states."""

@@ -42,28 +42,26 @@ async def drive(run: GraphRun, make: Callable[[Call], Awaitable[Mapping[str, Ten
         while not run.done:
             ready = run.ready()
             if len(ready) == 1 and not running:
-                await _in_place(run, ready[0], make)
+                call = ready[0]
+                try:
+                    outputs = await make(call)
+                except Exception as error:  # noqa: BLE001 - every failure is the run's to report
+                    run.fail(call, as_graphmesh_error(error))
+                else:
+                    run.complete(call, outputs)
                 continue
             for call in ready:
                 running[asyncio.ensure_future(make(call))] = call
             await _first(run, running)
     finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        if running:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
     if run.error is not None:
         raise run.error
     assert run.outputs is not None, "a run without an error must have outputs"  # noqa: S101
     return run.outputs
-
-
-async def _in_place(run: GraphRun, call: Call, make: Callable[[Call], Awaitable[Mapping[str, Tensor]]]) -> None:
-    try:
-        outputs = await make(call)
-    except Exception as error:  # noqa: BLE001 - every failure is the run's to report
-        run.fail(call, as_graphmesh_error(error))
-    else:
-        run.complete(call, outputs)
 
 
 async def _first(run: GraphRun, running: dict[asyncio.Task[Mapping[str, Tensor]], Call]) -> None:

@@ -170,7 +170,8 @@ class HostedGraph:
             nested = self._owner.bind(name, self._snapshot)
             return nested is not None and nested.ready
         hosted = {model.version for _, model in self._snapshot.available(name)}
-        return self._owner.catalog.available(name, version) or (version in hosted if version else bool(hosted))
+        here = self._owner.catalog.available(name, version) is not None
+        return here or (version in hosted if version else bool(hosted))
 
     def all_local(self) -> bool:
         """Return whether every node, nested ones too, can run in this process now."""
@@ -217,7 +218,7 @@ class HostedGraph:
             headers=request.headers,
             depth=request.depth + 1,
         )
-        start = time.monotonic()
+        start = time.monotonic() if timeline is not None else 0.0
         target = self._target(call.target, call.version, graph=call.target_is_graph)
         local = self._owner.local
         if target is not None and local is not None:
@@ -234,8 +235,7 @@ class HostedGraph:
         if graph:
             nested = self._owner.bind(name, self._snapshot)
             return nested if nested is not None and nested.all_local() else None
-        catalog = self._owner.catalog
-        return catalog.find(name, version) if catalog.available(name, version) else None
+        return self._owner.catalog.available(name, version)
 
 
 def _timing(response: InferenceResponse, *, start: float, end: float, fused: bool) -> CallTiming:

@@ -92,7 +92,10 @@ class Metrics(Collector):
 
     def graph(self, name: str) -> CallMetrics:
         """Return the counts of a graph that the registry knows."""
-        return self._graphs.setdefault(name, CallMetrics())
+        found = self._graphs.get(name)
+        if found is None:
+            found = self._graphs[name] = CallMetrics()
+        return found
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text form."""
