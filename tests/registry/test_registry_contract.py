@@ -70,9 +70,9 @@ async def test_a_dead_workers_record_can_be_taken_away(registry: Registry) -> No
     async with await registry.register_worker(worker()) as first:
         seen = (await registry.read()).workers["w1"]
         await first.update(replace(first.record, state=WorkerState.DRAINING))
-        assert not await registry.forget_worker(seen)
+        assert not await registry.forget(seen)
         await first.orphan()
-        assert await registry.forget_worker((await registry.read()).workers["w1"])
+        assert await registry.forget((await registry.read()).workers["w1"])
         async with await registry.register_worker(worker()):
             assert (await registry.read()).workers["w1"].state is WorkerState.READY
 

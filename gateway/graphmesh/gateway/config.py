@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from graphmesh.core.errors import InvalidRequest, StartFailed
 from graphmesh.core.names import check_model_name
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["GatewayConfig", "Sockets"]
 
@@ -39,7 +37,7 @@ class GatewayConfig:
     gateway_id: str
     """Unique among the mesh's gateways: `[a-z0-9][a-z0-9._-]{0,127}`."""
     run_dir: Path
-    """Folder of this gateway alone: sockets, Envoy's configuration, log and process id."""
+    """Folder of this gateway alone: Envoy's configuration, log, process id, and sockets if the path is short enough."""
     mesh: str = "default"
     """The mesh's name in etcd."""
     etcd: tuple[str, ...] = ("127.0.0.1:2379",)
@@ -100,11 +98,20 @@ class GatewayConfig:
 
     @property
     def sockets(self) -> Sockets:
-        """The unix sockets in ``run_dir``."""
-        folder = self.run_dir.resolve()
+        """The unix sockets."""
+        folder = self.socket_dir
         return Sockets(
             control=str(folder / "control.sock"), http=str(folder / "http.sock"), admin=str(folder / "admin.sock")
         )
+
+    @property
+    def socket_dir(self) -> Path:
+        """Where the sockets are: ``run_dir``, or a folder in `/tmp` named after it if its path is too long for them."""
+        folder = self.run_dir.resolve()
+        if len(os.fsencode(folder / "control.sock")) <= _LONGEST_SOCKET_PATH:
+            return folder
+        digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+        return Path("/tmp") / f"graphmesh-{os.getuid()}-{digest}"  # noqa: S108 - its owner is checked; TMPDIR may be long
 
     def check_start(self) -> None:
         """Raise StartFailed when this gateway must not start on this machine; does no I/O."""
@@ -112,12 +119,6 @@ class GatewayConfig:
             raise StartFailed(
                 f"binding {self.bind} would let other machines in without TLS or authentication; bind 127.0.0.1, "
                 "or pass --insecure-bind where the network itself is trusted"
-            )
-        longest = max(len(path.encode()) for path in (self.sockets.control, self.sockets.http, self.sockets.admin))
-        if longest > _LONGEST_SOCKET_PATH:
-            raise StartFailed(
-                f"run_dir's path must leave room for unix sockets ({_LONGEST_SOCKET_PATH} bytes with the file's "
-                f"name), got {longest}: {self.run_dir}; choose a shorter folder"
             )
 
 

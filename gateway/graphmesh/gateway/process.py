@@ -14,6 +14,8 @@ import asyncio
 import contextlib
 import fcntl
 import logging
+import os
+import shutil
 import signal
 from typing import TYPE_CHECKING
 
@@ -112,6 +114,8 @@ class Gateway:
                 await _end(registered, warning, watching)
                 await self._envoy.stop()
                 await _end(following)
+        if config.socket_dir != config.run_dir.resolve():
+            shutil.rmtree(config.socket_dir, ignore_errors=True)
 
     async def _follow(self) -> None:
         """Publish what the registry holds, from the first time it answers."""
@@ -155,6 +159,9 @@ class Gateway:
 def _locked(config: GatewayConfig) -> Iterator[None]:
     """Hold the run folder; the lock ends with the process, however it ends."""
     config.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    config.socket_dir.mkdir(mode=0o700, exist_ok=True)
+    if config.socket_dir.lstat().st_uid != os.getuid():
+        raise StartFailed(f"{config.socket_dir} must belong to this user; remove it, or choose a shorter run folder")
     with (config.run_dir / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

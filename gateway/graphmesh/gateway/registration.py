@@ -76,12 +76,23 @@ async def stay_registered(config: GatewayConfig, registry: Registry, discovery: 
 
 
 async def _registered(config: GatewayConfig, registry: Registry, record: GatewayRecord) -> Session[GatewayRecord]:
-    """Register, however long it takes: a gateway serves without, and its killed predecessor's record must run out."""
+    """Register, however long it takes: a gateway serves without."""
     while True:
         try:
             return await registry.register_gateway(record, ttl_s=config.ttl_s)
         except AlreadyExists as error:
-            logger.info("gateway record taken, waiting for its lease to end error=%s", error.message)
+            if await _predecessor_forgotten(registry, record):
+                continue
+            logger.warning("another gateway has this id error=%s", error.message)
         except GraphmeshError as error:
             logger.warning("gateway not registered yet error=%s", error.message)
         await asyncio.sleep(_RETRY_S)
+
+
+async def _predecessor_forgotten(registry: Registry, record: GatewayRecord) -> bool:
+    """Take away the record of a control plane that was killed: of our id and at our address, which we hold."""
+    with contextlib.suppress(RegistryUnavailable):
+        found = (await registry.read()).gateways.get(record.gateway_id)
+        if found is not None and (found.host, found.port) == (record.host, record.port):
+            return await registry.forget(found)
+    return False

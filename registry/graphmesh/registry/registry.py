@@ -19,6 +19,7 @@ from graphmesh.registry._models import ModelTable
 from graphmesh.registry.keys import Keys
 from graphmesh.registry.kv import Compare, Delete
 from graphmesh.registry.mirror import Mirror
+from graphmesh.registry.records import WorkerRecord
 from graphmesh.registry.session import Registration, Session
 from graphmesh.registry.view import View
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from graphmesh.core.signature import Signature
     from graphmesh.registry.guard import HoldPolicy
     from graphmesh.registry.kv import KV
-    from graphmesh.registry.records import GatewayRecord, GraphRecord, ModelSpec, WorkerRecord
+    from graphmesh.registry.records import GatewayRecord, GraphRecord, ModelSpec
     from graphmesh.registry.snapshot import Snapshot
 
 __all__ = ["Registry"]
@@ -126,16 +127,19 @@ class Registry:
         )
         return await Session(self._kv, registration, record, clock=self._clock).start()
 
-    async def forget_worker(self, record: WorkerRecord) -> bool:
+    async def forget(self, record: WorkerRecord | GatewayRecord) -> bool:
         """Take away a record whose process is known to be dead, before its lease runs out.
 
         Returns:
             Whether it was taken away; not if it has changed since ``record`` was read. A process that lives after all
             notices and registers again.
         """
-        key = self._keys.worker(record.worker_id)
+        if isinstance(record, WorkerRecord):
+            key, value = self._keys.worker(record.worker_id), wire.encode_worker(record)
+        else:
+            key, value = self._keys.gateway(record.gateway_id), wire.encode_gateway(record)
         items = (await self._kv.get([key])).items
-        if not items or items[0].value != wire.encode_worker(record):
+        if not items or items[0].value != value:
             return False
         return (await self._kv.txn([Compare(key, items[0].mod_revision)], [Delete(key)])).succeeded
 

@@ -186,7 +186,7 @@ class Worker:
                 _, writer = await asyncio.open_connection(record.host, record.http_port)
         except ConnectionRefusedError:
             logger.info("taking over the record of a dead worker worker=%s", record.worker_id)
-            return await self._registry.forget_worker(record)
+            return await self._registry.forget(record)
         except (OSError, TimeoutError):
             return False
         writer.close()

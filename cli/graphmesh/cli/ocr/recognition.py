@@ -80,6 +80,7 @@ class Text:
 
     def load(self) -> None:
         """Read the characters: blank comes first, space last, and neither is in the list."""
+        onnxruntime.disable_telemetry_events()
         metadata = onnxruntime.InferenceSession(self._recogniser, providers=["CPUExecutionProvider"]).get_modelmeta()
         listed = metadata.custom_metadata_map["character"].split("\n")
         self._characters = np.array(["", *listed, " "], object)

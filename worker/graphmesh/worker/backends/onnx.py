@@ -81,6 +81,7 @@ def load(config: ModelConfig) -> OnnxModel:
         import onnxruntime  # noqa: PLC0415 - imported when the first ONNX model is loaded: it is an extra
     except ImportError as error:
         raise LoadFailed("onnxruntime is not installed; pip install 'graphmesh[onnx]'") from error
+    onnxruntime.disable_telemetry_events()  # a model server reports to nobody but its owner
     path = Path(config.source)
     if not path.is_file():
         raise LoadFailed("there is no such file")
