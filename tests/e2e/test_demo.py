@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -10,6 +12,8 @@ import psutil
 import pytest
 
 from graphmesh.cli.local import free_port
+from graphmesh.cli.ocr import PICTURE
+from tests.e2e.running import graphmesh
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +38,20 @@ def _running_below(folder: Path) -> list[str]:
         if str(folder) in command:
             found.append(command)
     return found
+
+
+def test_demo_of_ones_own_picture_kept_running(tmp_path: Path) -> None:
+    """`--image` reads another picture, a taken port is no obstacle, `--keep` leaves the mesh up until `down`."""
+    picture = tmp_path / "mine.png"
+    picture.write_bytes(PICTURE.read_bytes())
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        said = graphmesh("demo", "--image", str(picture), "--port", port, "--keep", cwd=tmp_path).stdout
+    address = re.findall(r"--gateway (\S+)", said)[0]
+    assert not address.endswith(f":{port}")
+    assert "Region-based" in graphmesh("infer", "ocr", f"image=@{picture}", "--gateway", address).stdout
+    assert "stopped" in graphmesh("down", cwd=tmp_path).stdout
+    assert _running_below(tmp_path) == []
 
 
 def test_demo_reads_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,8 +152,13 @@ async def _converges(scene: Scene) -> None:
             within_s=5,
             what=" ".join(command[:2]),
         )
-    assert scene.ready_workers() == 2
-    assert scene.mesh.status()["etcd_connected"] is True
+    async with Registry(connect((scene.etcd.endpoint,))) as registry:
+        while set((await registry.read()).workers) != {"first", "second"}:
+            assert time.monotonic() - began < 5, "both workers must be registered again"
+            await asyncio.sleep(0.05)
+    await _eventually(lambda: not scene.mesh.status()["held_workers"], within_s=5, what="letting go of held workers")
+    status = scene.mesh.status()
+    assert (status["etcd_connected"], status["ready_workers"]) == (True, 2)
     assert time.monotonic() - began < 5 + 2, "convergence, with the start of two commands"
 
 

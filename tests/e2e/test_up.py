@@ -8,8 +8,10 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import psutil
 import pytest
+import tritonclient.grpc
 
 from tests.e2e.running import MODELS, RunningMesh, graphmesh, start_mesh, stop_mesh
 
@@ -91,3 +93,51 @@ def test_down_cleans_up_after_a_killed_up(tmp_path: Path) -> None:
     graphmesh("down", "--run-dir", str(mesh.run_dir))
     left = [envoy, etcd, *(child["pid"] for child in state["children"].values())]
     assert [pid for pid in left if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"] == []
+
+
+def test_up_after_a_killed_up(tmp_path: Path) -> None:
+    """A new `up` first ends what the killed one left, and serves; `down` then leaves nothing."""
+    mesh = start_mesh(tmp_path, MESH)
+    old = [mark["pid"] for mark in mesh.state()["children"].values()]
+    os.kill(mesh.state()["supervisor"]["pid"], signal.SIGKILL)
+    again = start_mesh(tmp_path, MESH)
+    assert answers(again)
+    assert not [pid for pid in old if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+    stop_mesh(again)
+
+
+def test_up_says_what_is_not_ready_in_time(tmp_path: Path) -> None:
+    """Past `--ready-timeout`, `up` names what is missing, in one line, and stops everything."""
+    (tmp_path / "models.py").write_text(
+        "import time\nclass Slow:\n    def load(self):\n        time.sleep(60)\n"
+        "    def predict(self, x: float) -> float:\n        return x\n"
+    )
+    (tmp_path / "mesh.yaml").write_text("workers: [{name: w, models: [{name: m, source: 'models.py:Slow'}]}]")
+    flags = ("--port", "0", "--grpc-port", "0", "--metrics-port", "0", "--ready-timeout", "3")
+    late = graphmesh("up", *flags, check=False, cwd=tmp_path)
+    assert late.returncode == 4
+    assert "still missing: w-1" in late.stderr.splitlines()[-1]
+    assert "Traceback" not in late.stdout + late.stderr
+
+
+def test_a_stored_graph_whose_model_is_gone_does_not_stop_up(tmp_path: Path) -> None:
+    """Etcd keeps graphs from day to day; one that mesh.yaml has no more, nor its model, delays nothing."""
+    (tmp_path / "twice.yaml").write_text(
+        "name: twice\ninputs: [x]\nnodes:\n  a: {model: add, inputs: {x: x}}\noutputs: {y: a.y}\n"
+    )
+    stop_mesh(start_mesh(tmp_path, MESH + "graphs: [twice.yaml]\n"))
+    changed = MESH.replace("name: add", "name: plus")
+    mesh = start_mesh(tmp_path, changed, "--ready-timeout", "20")
+    assert mesh.graphmesh("infer", "plus", "x=[1]").returncode == 0
+    stop_mesh(mesh)
+
+
+def test_the_largest_message_is_set_in_one_place(tmp_path: Path) -> None:
+    """`max_message_mib` reaches gateway and workers: 80 MiB pass where 100 are allowed."""
+    mesh = start_mesh(tmp_path, "max_message_mib: 100\n" + MESH)
+    size = (80 << 20) // 4
+    options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+    with tritonclient.grpc.InferenceServerClient(mesh.address, channel_args=options) as client:
+        x = tritonclient.grpc.InferInput("x", [size], "FP32").set_data_from_numpy(np.ones(size, np.float32))
+        assert client.infer("add", [x], client_timeout=60).as_numpy("y").shape == (size,)
+    stop_mesh(mesh)

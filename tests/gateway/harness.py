@@ -148,7 +148,7 @@ class GatewayProcess(Process):
         """Return once a worker answers calls of `add`."""
         eventually(lambda: worker_of(self.infer(request_for())) == worker_id, within_s=15)
 
-    def infer(self, request: Any, *, timeout: float = 10.0, **options: Any) -> Any:  # noqa: ANN401 - generated
+    def infer(self, request: Any, *, timeout: float | None = 10.0, **options: Any) -> Any:  # noqa: ANN401 - generated
         """Make one unary call."""
         with self.channel() as channel:
             return pb_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=timeout, **options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,31 @@ def test_listeners_bind_what_they_are_told_and_share_no_port() -> None:
     assert [one["name"] for one in off] == ["public"]
 
 
+@pytest.mark.parametrize(
+    ("bind", "both"),
+    [("::", True), ("0:0::0", True), ("::1", False), ("fd00::5", False), ("0.0.0.0", False)],  # noqa: S104 - not bound
+)
+def test_every_address_is_ipv4s_too(bind: str, *, both: bool) -> None:
+    """A listener on every IPv6 address takes IPv4 as well, other listeners are what they say."""
+    for listener in bootstrap(config(bind=bind, insecure_bind=True))["static_resources"]["listeners"]:
+        assert listener["address"]["socket_address"].get("ipv4_compat", False) is both
+
+
+def test_vanished_clients_are_noticed() -> None:
+    """Every listener has TCP ask quiet clients: calls have no idle timeout that would end those of dead ones."""
+    for listener in bootstrap(config())["static_resources"]["listeners"]:
+        options = {(one["level"], one["name"]): one["int_value"] for one in listener["socket_options"]}
+        assert options[socket.SOL_SOCKET, socket.SO_KEEPALIVE] == 1
+        assert len(options) == 4
+
+
+def test_slow_headers_are_bounded() -> None:
+    """Headers must arrive within seconds, on every listener."""
+    for listener in bootstrap(config())["static_resources"]["listeners"]:
+        manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+        assert manager["request_headers_timeout"] == "10s"
+
+
 @pytest.mark.parametrize("name", ["fast", "grpc"])
 def test_model_clusters(name: str) -> None:
     """Both clusters: subsets by model and version, least request by full scan, no panic, every host may be ejected."""
@@ -123,3 +149,16 @@ def test_routes_carry_live_revisions_and_one_retry() -> None:
     assert host.metadata.filter_metadata["choose_workers"]["ocr"] == 3
     assert host.retry_policy.num_retries.value == 1
     assert host.retry_policy.retry_on == "connect-failure,reset,refused-stream"
+
+
+def test_calls_of_models_may_be_quiet() -> None:
+    """No route to a model has an idle timeout, compressed calls' included; those of the control plane keep Envoy's."""
+    table = json_format.ParseDict(route_configuration({}), route_pb2.RouteConfiguration())
+    actions = [route.route for route in table.virtual_hosts[0].routes if route.HasField("route")]
+    for action in actions:
+        quiet = action.cluster in {"fast", "grpc"} or action.prefix_rewrite.startswith("/relay/")
+        assert action.HasField("idle_timeout") is quiet
+        assert action.idle_timeout.ToNanoseconds() == 0
+        assert (action.timeout.ToSeconds() == 0) is quiet
+        assert action.max_stream_duration.HasField("grpc_timeout_header_max")
+    assert {action.cluster for action in actions if action.HasField("idle_timeout")} == {"fast", "grpc", "control"}

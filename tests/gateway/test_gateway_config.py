@@ -9,7 +9,6 @@ import pytest
 
 from graphmesh.core.errors import InvalidRequest, StartFailed
 from graphmesh.gateway.config import GatewayConfig
-from graphmesh.gateway.registration import advertised_address
 
 
 def make(**fields: Any) -> GatewayConfig:  # noqa: ANN401
@@ -65,10 +64,18 @@ def test_ports_that_are_off_are_not_listened_on() -> None:
     assert make(grpc_port=0, metrics_port=0).ports == (8000,)
 
 
-def test_advertised_address() -> None:
-    """The advertised address is the given one, else the bound one, else the one from which etcd is reached."""
-    assert advertised_address(make(advertise="192.0.2.1")) == "192.0.2.1"
-    assert advertised_address(make()) == "127.0.0.1"
-    assert advertised_address(make(bind="0.0.0.0", insecure_bind=True)) == "127.0.0.1"  # noqa: S104
-    with pytest.raises(StartFailed, match="--advertise"):
-        advertised_address(make(bind="0.0.0.0", etcd=("nowhere.invalid:2379",)))  # noqa: S104
+@pytest.mark.parametrize(
+    ("bind", "target"),
+    [
+        ("127.0.0.1", "127.0.0.1:8000"),
+        ("127.0.0.2", "127.0.0.2:8000"),
+        ("::1", "[::1]:8000"),
+        ("0.0.0.0", "127.0.0.1:8000"),  # noqa: S104 - never bound
+        ("::", "[::1]:8000"),
+        ("10.0.0.5", "10.0.0.5:8000"),
+        ("fd00::5", "[fd00::5]:8000"),
+    ],
+)
+def test_where_this_machine_reaches_the_listener(bind: str, target: str) -> None:
+    """What is bound, or loopback of its family when that is every address."""
+    assert make(bind=bind).local_target == target

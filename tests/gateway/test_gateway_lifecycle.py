@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 import pytest
@@ -19,6 +19,7 @@ from graphmesh.oip import open_inference_pb2_grpc as pb_grpc
 from tests.gateway.harness import eventually, free_port, http, request_for, worker_of
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
     from types import TracebackType
 
     from tests.gateway.harness import GatewayProcess, Mesh
@@ -108,6 +109,38 @@ def test_killed_worker_is_invisible(mesh: Mesh) -> None:
     assert took < 1
     assert gone < 5 + 1 + 0.5
     assert newcomer.popen.poll() is None
+
+
+def test_worker_killed_with_many_requests_in_flight(mesh: Mesh) -> None:
+    """A worker killed while it holds dozens of slow requests fails none: each is repeated on the other worker."""
+    first = mesh.start_worker("w1", "add")
+    gateway = serve(mesh, "w2")
+    gateway.wait_for_worker("w1")
+    with gateway.channel() as channel, ThreadPoolExecutor(80) as pool:
+        stub = pb_grpc.GRPCInferenceServiceStub(channel)
+        calls = [pool.submit(stub.ModelInfer, request_for(id="sleep:1500"), timeout=15) for _ in range(80)]
+        time.sleep(0.7)
+        assert not any(call.done() for call in calls)
+        first.kill()
+        answers = Counter(_outcome(call) for call in calls)
+    assert answers == {"w2": 80}
+
+
+def _outcome(call: Future[Any]) -> str:
+    try:
+        return worker_of(call.result())
+    except grpc.RpcError as error:
+        return f"{error.code().name}: {error.details()}"
+
+
+def test_compressed_calls_ignore_the_users_proxy(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compressed call reaches the gateway's own listener though the environment names a proxy."""
+    mesh.start_worker("w1", "add")
+    with monkeypatch.context() as patch:
+        patch.setenv("grpc_proxy", f"http://127.0.0.1:{free_port()}")
+        gateway = mesh.start_gateway()
+    gateway.wait_for_worker("w1")
+    assert worker_of(gateway.infer(request_for(), compression=grpc.Compression.Gzip)) == "w1"
 
 
 def test_hung_worker_is_avoided(mesh: Mesh) -> None:

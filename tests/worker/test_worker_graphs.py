@@ -124,6 +124,27 @@ async def test_nested_graphs(worker: Worker, other: Worker, registry: Registry) 
     assert (far_node["fused"], far_node["nested"][0]["worker"]) == (False, "w2")
 
 
+async def test_a_nested_graph_keeps_its_revision(
+    worker: Worker, other: Worker, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every call of a nested graph elsewhere names the revision it had when the request began."""
+    await _apply(registry, worker, _chain("inner", "far"))
+    await other._mirror.wait_for(lambda s: "inner" in s.graphs, 5.0)
+    builder = GraphBuilder("outer")
+    builder.output("y", builder.graph("nested", "inner", x=builder.input("x", "FP32 (N,)"))["y"])
+    await _apply(registry, worker, builder.build())
+    asked: list[str] = []
+    infer = worker._mesh.infer
+
+    async def noted(request: InferenceRequest) -> InferenceResponse:
+        asked.append(f"{request.model}@{request.version}")
+        return await infer(request)
+
+    monkeypatch.setattr(worker._mesh, "infer", noted)
+    await _infer(worker, "outer", _x(1))
+    assert asked == ["inner@1"]
+
+
 async def test_output_selection(worker: Worker, registry: Registry) -> None:
     """Only the outputs asked for come back."""
     builder = GraphBuilder("two")

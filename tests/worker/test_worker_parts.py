@@ -23,7 +23,6 @@ from graphmesh.worker.headers import apply_headers
 from graphmesh.worker.metrics import Metrics
 from graphmesh.worker.routes import Action, Route, match
 from graphmesh.worker.servicer import status_code
-from graphmesh.worker.worker import advertised_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,13 +69,6 @@ def test_bind_is_checked(options: dict[str, Any], said: str) -> None:
     """Listening beyond loopback needs to be asked for, and addresses must be addresses."""
     with pytest.raises(StartFailed, match=said):
         WorkerConfig(worker_id="w", **options).check_bind()
-
-
-def test_advertised_address() -> None:
-    """A worker advertises its bind, or for a wildcard the address from which it reaches etcd."""
-    assert advertised_address(WorkerConfig(worker_id="w", bind="127.0.0.2")) == "127.0.0.2"
-    wildcard = WorkerConfig(worker_id="w", bind="0.0.0.0", insecure_bind=True)  # noqa: S104 - never bound
-    assert advertised_address(wildcard) == "127.0.0.1"
 
 
 def _apply(**headers: str) -> InferenceRequest:

@@ -22,7 +22,8 @@ __all__ = ["Child"]
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 10.0
 _SETTLED_S = 30.0
-_LINE_LIMIT = 1 << 20
+_LAST_WORDS_S = 1.0
+_CHUNK = 1 << 16
 
 
 class Child:
@@ -72,14 +73,12 @@ class Child:
             return
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
-        reader = asyncio.create_task(self._read(process))
         try:
-            await asyncio.wait_for(process.wait(), grace_s)
+            await asyncio.wait_for(self._ended(process), grace_s)
         except TimeoutError:
             self._say(f"[{self.name}] did not stop within {grace_s:.0f} s and is killed")
             process.kill()
             await process.wait()
-        await reader
 
     async def _spawn(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
@@ -92,7 +91,6 @@ class Child:
             stderr=asyncio.subprocess.STDOUT,
             env={"GRAPHMESH_LOG_FORMAT": "brief", **os.environ},
             start_new_session=True,
-            limit=_LINE_LIMIT,
         )
         self.ended.clear()
 
@@ -102,8 +100,7 @@ class Child:
             process, started = self._process, time.monotonic()
             if process is None:
                 return
-            await self._read(process)
-            self.exit_code = await process.wait()
+            self.exit_code = await self._ended(process)
             self.ended.set()
             pause = _FIRST_PAUSE_S if time.monotonic() - started > _SETTLED_S else pause
             self._say(f"[{self.name}] ended with exit code {self.exit_code}; starting it again in {pause:.1f} s")
@@ -111,11 +108,32 @@ class Child:
             pause = min(_LONGEST_PAUSE_S, pause * 2)
             await self._spawn()
 
+    async def _ended(self, process: asyncio.subprocess.Process) -> int:
+        """Pass its output on until it ends; a process of its own that keeps the pipe open is not waited for."""
+        reading = asyncio.create_task(self._read(process))
+        try:
+            code = await process.wait()
+            await asyncio.wait({reading}, timeout=_LAST_WORDS_S)
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+        return code
+
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         stream = process.stdout
         if stream is None:
             return
-        while line := await stream.readline():
-            text = line.decode(errors="replace").rstrip()
-            self._last_line = text
-            self._say(f"[{self.name}] {text}")
+        pending = b""
+        while chunk := await stream.read(_CHUNK):
+            *lines, pending = (pending + chunk).split(b"\n")
+            if len(pending) > _CHUNK:  # a line without an end is passed on in parts
+                lines, pending = [*lines, pending], b""
+            for line in lines:
+                self._pass_on(line)
+        if pending:
+            self._pass_on(pending)
+
+    def _pass_on(self, line: bytes) -> None:
+        text = line.decode(errors="replace").rstrip()
+        self._last_line = text
+        self._say(f"[{self.name}] {text}")

@@ -9,7 +9,10 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
+import shutil
 import socket
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -25,7 +28,7 @@ from graphmesh.cli.http import post
 from graphmesh.cli.infer import checked, timing_rows
 from graphmesh.cli.ocr import MESH, PICTURE
 from graphmesh.cli.output import emit
-from graphmesh.core.errors import InvalidRequest, from_code
+from graphmesh.core.errors import InvalidRequest, StartFailed, from_code
 from graphmesh.core.tensor import Tensor, decode_raw, encode_raw
 from graphmesh.oip import open_inference_pb2 as oip
 from graphmesh.oip.open_inference_pb2_grpc import GRPCInferenceServiceStub
@@ -69,8 +72,10 @@ class _Read:
 @click.option("--keep", is_flag=True, help="Leave the mesh running; `graphmesh down` stops it.")
 def demo(image: Path | None, boxes: Path, port: int, *, keep: bool) -> None:
     """Read the text in a picture with a graph of three real models, over gRPC and over REST."""
-    from graphmesh.cli.ocr.draw import draw_lines  # noqa: PLC0415 - needs the demo's own extra
-
+    try:
+        from graphmesh.cli.ocr.draw import draw_lines  # noqa: PLC0415 - needs the demo's own extra
+    except ImportError as error:
+        raise StartFailed(f"{error.name} is not installed; run: pip install 'graphmesh[demo]'") from error
     picture = _picture(image)
     with _mesh(port, keep=keep) as address:
         by_grpc, grpc_ms = _timed(_read_by_grpc, address, picture)
@@ -168,9 +173,10 @@ def _read_by_rest(address: str, picture: bytes) -> dict[str, Any]:
 
 def _say_next(address: str, image: Path | None, *, keep: bool) -> None:
     click.echo(f"\nThe mesh {'listens' if keep else 'listened'} on {address} (gRPC and REST). Try next:")
+    command = "graphmesh" if shutil.which("graphmesh") else os.path.relpath(Path(sys.executable).with_name("graphmesh"))
     if not keep:
-        click.echo("  graphmesh demo --keep                            leave it running for the two below")
-    click.echo(f"  graphmesh infer ocr image=@{image or 'YOUR.png'} --explain --gateway {address}")
-    click.echo(f"  graphmesh graph show ocr --gateway {address}")
+        click.echo(f"  {command} demo --keep    leaves it running, for the next two")
+    click.echo(f"  {command} infer ocr image=@{image or 'YOUR.png'} --explain --gateway {address}")
+    click.echo(f"  {command} graph show ocr --gateway {address}")
     if keep:
-        click.echo("  graphmesh down                                   stop it")
+        click.echo(f"  {command} down    stops it")

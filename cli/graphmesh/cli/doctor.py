@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "doctor"]
 
 _LOW_DISK_BYTES = 1 << 30
-_EXTRAS = {"onnxruntime": "onnx", "torch": "torch", "cv2": "demo"}
+_EXTRAS = {"onnxruntime": "onnx", "cv2": "demo"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from graphmesh.cli.mesh_file import MeshFile
 
-__all__ = ["default_run_dir", "free_port", "start_detached", "stop", "with_gateway_flags"]
+__all__ = ["default_run_dir", "free_port", "start_detached", "stop", "stop_leftovers", "with_gateway_flags"]
 
 _STOP_S = 60.0
 _POLL_S = 0.1
@@ -61,15 +62,19 @@ def start_detached(arguments: Sequence[str], run_dir: Path, *, say: Callable[[st
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     log = run_dir / "up.log"
-    with log.open("wb") as output:
+    environment = {name: value for name, value in os.environ.items() if name != "GRAPHMESH_UP_DETACH"}
+    with log.open("ab") as output:
+        written = output.tell()
         process = subprocess.Popen(  # noqa: S603 - this very program
             [sys.executable, "-m", "graphmesh.cli", "up", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            env=environment,  # or it would detach in its turn, without end
             start_new_session=True,
         )
     with log.open() as lines:
+        lines.seek(written)
         while True:
             ended = process.poll() is not None
             for line in lines:
@@ -92,15 +97,23 @@ def stop(run_dir: Path, *, say: Callable[[str], None]) -> None:
         say(f"stopping the mesh of {run_dir}")
         supervisor.send_signal(signal.SIGTERM)
         _wait([supervisor])
-    leftovers = [] if state is None else [process for m in state.children.values() if (process := m.process())]
-    for process in leftovers:
-        say(f"stopping process {process.pid}, left behind")
+    left = stop_leftovers(run_dir, say=say)
+    (run_dir / "mesh.json").unlink(missing_ok=True)
+    say("stopped" if supervisor or left else f"no mesh runs from {run_dir}")
+
+
+def stop_leftovers(run_dir: Path, *, say: Callable[[str], None]) -> bool:
+    """Stop what a killed supervisor left behind, Envoy too; return whether there was anything."""
+    state = read_state(run_dir)
+    if state is not None and state.supervisor.process() is not None:
+        return False
+    leftovers = {} if state is None else {n: process for n, m in state.children.items() if (process := m.process())}
+    for name, process in leftovers.items():
+        say(f"stopping {name} (process {process.pid}), left behind by a graphmesh up that was killed")
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
-    _wait(leftovers)
-    envoy = _stop_envoy(run_dir / "gateway")
-    (run_dir / "mesh.json").unlink(missing_ok=True)
-    say("stopped" if supervisor or leftovers or envoy else f"no mesh runs from {run_dir}")
+    _wait(list(leftovers.values()))
+    return _stop_envoy(run_dir / "gateway") or bool(leftovers)
 
 
 def _wait(processes: list[psutil.Process]) -> None:

@@ -19,6 +19,7 @@ from graphmesh.core.names import check_model_name, check_version
 __all__ = ["GatewayEntry", "MeshFile", "ModelEntry", "WorkerEntry", "load_mesh_file", "resolve_source"]
 
 _WHEEL = "wheel://"
+_MOST_MIB = 1024
 _HIGHEST_PORT = 65535
 
 
@@ -69,6 +70,8 @@ class MeshFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     mesh: str = "default"
     """The mesh's name: meshes of different names share an etcd without meeting."""
+    max_message_mib: int = 64
+    """Largest message, 1 to 1024 MiB: what the gateway and all workers take and give."""
     gateway: GatewayEntry = GatewayEntry()
     """Where the gateway listens."""
     workers: list[WorkerEntry] = []
@@ -108,6 +111,8 @@ def load_mesh_file(path: Path) -> MeshFile:
 def _check(mesh: MeshFile) -> None:
     check_model_name(mesh.mesh)
     _check_ports(mesh.gateway)
+    if not 1 <= mesh.max_message_mib <= _MOST_MIB:
+        raise InvalidRequest(f"max_message_mib must be 1 to {_MOST_MIB}, got {mesh.max_message_mib}")
     seen: dict[str, ModelEntry] = {}
     groups = [worker.name for worker in mesh.workers]
     if len(set(groups)) != len(groups):

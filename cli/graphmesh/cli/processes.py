@@ -40,11 +40,16 @@ _bind: Callable[[Any], Any] = click.option(
 _advertise: Callable[[Any], Any] = click.option(
     "--advertise", default="", help="IP address others reach this process at; default: the one etcd is reached from."
 )
+_max_message: Callable[[Any], Any] = click.option(
+    "--max-message-mib", type=click.IntRange(1, 1024), default=64, show_default=True, help="Largest message, MiB."
+)
 _LOCAL_ETCD = ("127.0.0.1:2379",)
 
 
 def _log_to_stderr() -> None:
     level = os.environ.get("GRAPHMESH_LOG_LEVEL", "INFO").upper()
+    if level not in logging.getLevelNamesMapping():
+        raise InvalidRequest(f"GRAPHMESH_LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR, got {level[:40]!r}")
     brief = os.environ.get("GRAPHMESH_LOG_FORMAT") == "brief"  # under `graphmesh up`, which says who speaks
     form = "%(levelname)s %(message)s" if brief else "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     logging.basicConfig(stream=sys.stderr, level=level, format=form)
@@ -92,6 +97,7 @@ def up(mesh_file: Path | None, run_dir: Path | None, *, detach: bool, **flags: A
         arguments = [argument for argument in sys.argv[2:] if argument != "--detach"]
         local.start_detached(arguments, folder, say=click.echo)
         return
+    local.stop_leftovers(folder.resolve(), say=click.echo)
     options = UpOptions(
         mesh=local.with_gateway_flags(mesh, bind=flags["bind"], ports=flags),
         mesh_path=None if mesh_file is None else mesh_file.resolve(),
@@ -136,9 +142,7 @@ def down(mesh_file: Path | None, run_dir: Path | None) -> None:
     show_default=True,
     help="Folder for Envoy's state and logs.",
 )
-@click.option(
-    "--max-message-mib", type=click.IntRange(1, 1024), default=64, show_default=True, help="Largest message, MiB."
-)
+@_max_message
 @_insecure
 def gateway(gateway_id: str, run_dir: Path, max_message_mib: int, **flags: Any) -> None:
     """Run a gateway: Envoy, and the control plane that steers it."""
@@ -150,6 +154,7 @@ def gateway(gateway_id: str, run_dir: Path, max_message_mib: int, **flags: Any) 
         gateway_id=check_model_name(gateway_id or new_id("gateway")),
         run_dir=run_dir.resolve(),
         max_message_bytes=max_message_mib << 20,
+        envoy_heap_bytes=max(2048, 8 * max_message_mib) << 20,
         **{**flags, "etcd": flags["etcd"] or _LOCAL_ETCD},
     )
     sys.exit(asyncio.run(run_gateway(config)))
@@ -185,9 +190,16 @@ def gateway(gateway_id: str, run_dir: Path, max_message_mib: int, **flags: Any) 
     show_default=True,
     help="Seconds until the record of a worker that died vanishes.",
 )
+@_max_message
 @_insecure
 def worker(
-    worker_id: str, models: tuple[str, ...], mesh_file: Path | None, group: str | None, only: str | None, **flags: Any
+    worker_id: str,
+    models: tuple[str, ...],
+    mesh_file: Path | None,
+    group: str | None,
+    only: str | None,
+    max_message_mib: int,
+    **flags: Any,
 ) -> None:
     """Run a worker: hosts models and registers them."""
     from graphmesh.worker.config import WorkerConfig  # noqa: PLC0415 - each process loads only its own component
@@ -200,6 +212,7 @@ def worker(
         worker_id=check_model_name(worker_id or new_id("worker")),
         models=hosted,
         labels=entry.labels,
+        max_message_bytes=(max_message_mib + 1) << 20,  # the gateway bounds tensors, this their envelope too
         **{**flags, "etcd": flags["etcd"] or _LOCAL_ETCD},
     )
     # Measured on the fast path: three quarters of the CPU time of asyncio's own loop.

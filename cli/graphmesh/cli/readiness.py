@@ -35,7 +35,7 @@ async def failing_with(children: Sequence[Child]) -> AsyncIterator[None]:
     async def watch(child: Child) -> None:
         await child.ended.wait()
         ended.append(child)
-        if body is not None:
+        if body is not None and len(ended) == 1:
             body.cancel()
 
     watchers = [asyncio.create_task(watch(child)) for child in children]
@@ -86,13 +86,16 @@ async def gateway_answers(address: str) -> None:
     await _until_ok(f"http://{address}/v2/health/ready")
 
 
-async def models_routed(address: str, mirror: Mirror) -> None:
-    """Return once the gateway routes to every available model and every graph."""
+async def models_routed(address: str, mirror: Mirror, graphs: set[str]) -> None:
+    """Return once the gateway routes to every available model and to these graphs.
+
+    Not to every graph that etcd kept from another day: its models may be gone.
+    """
     names = {
         model.name
         for worker in mirror.snapshot.workers.values()
         for model in worker.models
         if model.state is ModelState.AVAILABLE
     }
-    for name in sorted(names | mirror.snapshot.graphs.keys()):
+    for name in sorted(names | graphs):
         await _until_ok(f"http://{address}/v2/models/{name}/ready")

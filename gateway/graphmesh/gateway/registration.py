@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import ipaddress
 import logging
-import socket
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from graphmesh.core.errors import AlreadyExists, GraphmeshError, RegistryUnavailable, StartFailed
+from graphmesh.core.address import advertised_address
+from graphmesh.core.errors import AlreadyExists, GraphmeshError, RegistryUnavailable
 from graphmesh.registry.records import GatewayRecord
 
 if TYPE_CHECKING:
@@ -20,35 +19,11 @@ if TYPE_CHECKING:
     from graphmesh.registry.registry import Registry
     from graphmesh.registry.session import Session
 
-__all__ = ["advertised_address", "stay_registered"]
+__all__ = ["stay_registered"]
 
 logger = logging.getLogger(__name__)
 
 _RETRY_S = 0.5
-
-
-def advertised_address(config: GatewayConfig) -> str:
-    """Return the address that workers reach this gateway at.
-
-    ``advertise`` if given, else ``bind`` unless that is every address, else the one from which etcd is reached.
-
-    Raises:
-        StartFailed: none of these (FAILED_PRECONDITION, retry: no).
-    """
-    if config.advertise:
-        return config.advertise
-    if not ipaddress.ip_address(config.bind).is_unspecified:
-        return config.bind
-    host, _, port = config.etcd[0].rpartition(":")
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind) as way:
-            way.connect(address)  # of a datagram socket: finds the route, sends nothing
-            return str(way.getsockname()[0])
-    except (OSError, ValueError) as error:
-        raise StartFailed(
-            f"--advertise must be given: no way to etcd at {config.etcd[0]!r} tells this machine's address ({error})"
-        ) from None
 
 
 async def stay_registered(config: GatewayConfig, registry: Registry, discovery: DiscoveryServer) -> None:
@@ -58,7 +33,7 @@ async def stay_registered(config: GatewayConfig, registry: Registry, discovery: 
 
     Cancellation: the record is taken away.
     """
-    host, port = advertised_address(config), config.port
+    host, port = advertised_address(config.bind, config.advertise, config.etcd), config.port
     record = GatewayRecord(gateway_id=config.gateway_id, host=host, port=port, software_version=version("graphmesh"))
     session = await _registered(config, registry, record)
     written = ""

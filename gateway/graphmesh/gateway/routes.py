@@ -165,12 +165,17 @@ def _otherwise() -> list[Json]:
 
 
 def _to(cluster: str, match: Json, *, on: tuple[str, ...] = (), timeout_s: float = 0.0) -> Json:
-    """Return a route; deadlines are the caller's (`grpc-timeout`, or a header on REST), ``timeout_s`` bounds others."""
-    action = {
+    """Return a route; deadlines are the caller's (`grpc-timeout`, or a header on REST), ``timeout_s`` bounds others.
+
+    Without ``timeout_s`` nothing else ends a call: a model may be quiet for longer than Envoy's five minutes.
+    """
+    action: Json = {
         "cluster": cluster,
         "timeout": seconds(timeout_s),
-        "max_stream_duration": {"grpc_timeout_header_max": "0s"},
+        "max_stream_duration": {"grpc_timeout_header_max": seconds(0)},
     }
+    if not timeout_s:
+        action["idle_timeout"] = seconds(0)
     return {"match": match, "route": action, "typed_per_filter_config": _filters_on(on)}
 
 

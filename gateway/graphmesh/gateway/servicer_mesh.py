@@ -31,6 +31,7 @@ class MeshServicer(mesh_service_pb2_grpc.MeshServiceServicer):
     def __init__(self, view: View, registry: Registry) -> None:
         self._view = view
         self._registry = registry
+        self._placed: tuple[Snapshot, dict[str, list[str]]] | None = None
 
     @answers
     async def ListWorkers(  # noqa: N802
@@ -50,9 +51,9 @@ class MeshServicer(mesh_service_pb2_grpc.MeshServiceServicer):
     ) -> mesh_service_pb2.ListModelsResponse:
         """List models and graphs by name."""
         snapshot = self._view.current()
-        placed = _hosts_of_graphs(snapshot)
+        hosts = self._hosts_of_graphs(snapshot)
         names, token = page(_names(snapshot), size=request.page_size, token=request.page_token)
-        models = [_model(snapshot, name, placed) for name in names]
+        models = [_model(snapshot, name, hosts) for name in names]
         return mesh_service_pb2.ListModelsResponse(models=models, next_page_token=token)
 
     @answers
@@ -61,7 +62,7 @@ class MeshServicer(mesh_service_pb2_grpc.MeshServiceServicer):
         snapshot = self._view.current()
         if request.name not in _names(snapshot):
             raise reason(snapshot, request.name)
-        return _model(snapshot, request.name, _hosts_of_graphs(snapshot))
+        return _model(snapshot, request.name, self._hosts_of_graphs(snapshot))
 
     @answers
     async def ScaleModel(self, request: mesh_service_pb2.ScaleModelRequest, _: Any) -> mesh_service_pb2.Model:  # noqa: ANN401, N802
@@ -109,6 +110,12 @@ class MeshServicer(mesh_service_pb2_grpc.MeshServiceServicer):
             held_workers=sorted(snapshot.held),
             envoy_pid=view.envoy_pid,
         )
+
+    def _hosts_of_graphs(self, snapshot: Snapshot) -> dict[str, list[str]]:
+        """Return the workers each graph is listed on; computed once a snapshot, not once a page."""
+        if self._placed is None or self._placed[0] is not snapshot:
+            self._placed = snapshot, _hosts_of_graphs(snapshot)
+        return self._placed[1]
 
 
 def _names(snapshot: Snapshot) -> set[str]:

@@ -210,7 +210,7 @@ class HostedGraph:
         request.deadline.check("the node was called")
         inner = InferenceRequest(
             model=call.target,
-            version=call.version,
+            version=self._pinned(call.target) if call.target_is_graph else call.version,
             inputs=call.inputs,
             outputs=call.outputs,
             parameters={} if timeline is None else {"explain": True},
@@ -229,6 +229,11 @@ class HostedGraph:
             timing = _timing(response, start=start, end=time.monotonic(), fused=target is not None)
             timeline.record(call, timing)
         return response.outputs
+
+    def _pinned(self, graph: str) -> str:
+        """Return the revision that a nested graph had when this request began; every call of it names that one."""
+        record = self._snapshot.graphs.get(graph)
+        return str(record.revision) if record is not None else ""
 
     def _target(self, name: str, version: str, *, graph: bool) -> Servable | None:
         """Return what can run in this process, None for what must be called through the mesh."""

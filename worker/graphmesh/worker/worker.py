@@ -14,10 +14,10 @@ import dataclasses
 import importlib.metadata
 import ipaddress
 import logging
-import socket
 import time
 from typing import TYPE_CHECKING, Self
 
+from graphmesh.core.address import advertised_address
 from graphmesh.core.clock import Clock, SystemClock
 from graphmesh.core.errors import AlreadyExists, GraphmeshError, RegistryUnavailable, StartFailed
 from graphmesh.registry import ModelSpec, ModelState, WorkerRecord, WorkerState
@@ -200,7 +200,7 @@ class Worker:
     def _record(self, state: WorkerState) -> WorkerRecord:
         return WorkerRecord(
             worker_id=self.config.worker_id,
-            host=self.config.advertise or advertised_address(self.config),
+            host=advertised_address(self.config.bind, self.config.advertise, self.config.etcd),
             http_port=self.http_port,
             grpc_port=self.grpc_port,
             state=state,
@@ -244,14 +244,3 @@ async def _unless(hurry: asyncio.Event, work: object) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def advertised_address(config: WorkerConfig) -> str:
-    """Return the address others reach a worker at: its bind, or for a wildcard the one from which it reaches etcd."""
-    if not ipaddress.ip_address(config.bind).is_unspecified:
-        return config.bind
-    host, _, port = config.etcd[0].rpartition(":")
-    family, kind, protocol, _, address = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)[0]
-    with socket.socket(family, kind, protocol) as probe:
-        probe.connect(address)  # sends nothing: asks the routing table
-        return str(probe.getsockname()[0])

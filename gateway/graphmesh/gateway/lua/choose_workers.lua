@@ -10,6 +10,12 @@ local function valid_number(text, digits)
   return #text <= digits and text:match("^%d+$") ~= nil
 end
 
+-- As the value of grpc-timeout, which has up to eight digits.
+local function grpc_timeout(milliseconds)
+  if milliseconds < 1e8 then return string.format("%dm", milliseconds) end
+  return string.format("%dS", math.ceil(milliseconds / 1000))
+end
+
 local function decoded(text)
   return (text:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
 end
@@ -42,7 +48,9 @@ function envoy_on_request(handle)
     local timeout = headers:get("x-graphmesh-timeout-ms")
     if timeout then
       if not valid_number(timeout, 9) or tonumber(timeout) == 0 then return end
-      headers:replace("x-envoy-upstream-rq-timeout-ms", timeout)
+      -- A deadline of the stream, as for gRPC. One of the router would count as the worker's failure and eject it.
+      headers:replace("grpc-timeout", grpc_timeout(tonumber(timeout)))
+      handle:clearRouteCache() -- Envoy reads the header when it looks up the route
     end
   end
   if version == "" then version = nil end

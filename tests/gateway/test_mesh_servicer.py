@@ -1,0 +1,64 @@
+"""MeshService's lists, without a mesh."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
+
+from graphmesh.core.signature import Signature
+from graphmesh.gateway import servicer_mesh
+from graphmesh.gateway.placement import place_graphs
+from graphmesh.gateway.servicer_mesh import MeshServicer
+from graphmesh.gateway.view import View
+from graphmesh.gateway.xds_server import DiscoveryServer
+from graphmesh.graph.spec import Graph, ModelCall, Node
+from graphmesh.graph.wire import graph_to_bytes
+from graphmesh.registry import GraphRecord, HostedModel, ModelState, Registry, Snapshot, WorkerRecord
+from graphmesh.v1 import mesh_service_pb2
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def snapshot(*ids: str) -> Snapshot:
+    """Return a mesh of workers with model `add`, and two graphs that call it."""
+    hosted = (HostedModel(name="add", version="1", state=ModelState.AVAILABLE),)
+    graphs = {}
+    for name in ("one", "two"):
+        document = graph_to_bytes(Graph(name=name, nodes=(Node(name="n", kind=ModelCall(name="add")),)))
+        empty = Signature(inputs=(), outputs=())
+        graphs[name] = GraphRecord(name=name, document=document, revision=1, signature=empty, create_time=0)
+    workers = {
+        worker_id: WorkerRecord(
+            worker_id=worker_id, host="127.0.0.1", http_port=9000 + index, grpc_port=9100 + index, models=hosted
+        )
+        for index, worker_id in enumerate(ids)
+    }
+    return Snapshot(workers=workers, graphs=graphs)
+
+
+async def pages(servicer: MeshServicer) -> dict[str, list[str]]:
+    """Return the workers of every graph, listed one name a page."""
+    found: dict[str, list[str]] = {}
+    token = ""
+    while True:
+        request = mesh_service_pb2.ListModelsRequest(page_size=1, page_token=token)
+        answer = await servicer.ListModels(request, None)
+        found |= {model.name: [one.worker_id for one in model.replicas] for model in answer.models if model.graph}
+        token = answer.next_page_token
+        if not token:
+            return found
+
+
+async def test_graphs_are_placed_once_a_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Placement, the dear part of a list, is shared by all pages of one snapshot and made anew for the next."""
+    placing = Mock(wraps=place_graphs)
+    monkeypatch.setattr(servicer_mesh, "place_graphs", placing)
+    mirror: Any = Mock(snapshot=snapshot("w1"))
+    view = View(mesh="default", discovery=DiscoveryServer(), mirror=mirror)
+    servicer = MeshServicer(view, Mock(spec=Registry))
+    assert await pages(servicer) == {"one": ["w1"], "two": ["w1"]}
+    assert placing.call_count == 1
+    mirror.snapshot = snapshot("w1", "w2")
+    assert await pages(servicer) == {"one": ["w1", "w2"], "two": ["w1", "w2"]}
+    assert placing.call_count == 2
