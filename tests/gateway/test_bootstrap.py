@@ -142,12 +142,12 @@ def test_heap_is_bounded() -> None:
     }
 
 
-def test_routes_carry_live_revisions_and_one_retry() -> None:
+def test_routes_carry_live_revisions_and_retries() -> None:
     """The route table is a valid one; graph revisions are metadata of its virtual host."""
     table = json_format.ParseDict(route_configuration({"ocr": 3}), route_pb2.RouteConfiguration())
     host = table.virtual_hosts[0]
     assert host.metadata.filter_metadata["choose_workers"]["ocr"] == 3
-    assert host.retry_policy.num_retries.value == 1
+    assert host.retry_policy.num_retries.value == 2
     assert host.retry_policy.retry_on == "connect-failure,reset,refused-stream"
 
 

@@ -97,14 +97,20 @@ def route_configuration(revisions: Mapping[str, int]) -> Json:
 
 
 def _retries() -> Json:
-    """Return one retry on another worker for what provably did not answer; models' answers are never retried."""
+    """Return the retries, on another worker, of what provably did not answer; models' answers are never retried.
+
+    Two, because the first may fall on the dead worker once more: until its ejection has come round (a millisecond or
+    three) it is the least loaded one, found by every scan, whatever the predicate says. The back-off is random between
+    0 and its interval, so a longer one makes that rare, and twice in a row next to impossible.
+    """
     previous_hosts = extension(
         "envoy.retry_host_predicates.previous_hosts",
         "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
     )
     return {
         "retry_on": "connect-failure,reset,refused-stream",
-        "num_retries": 1,
+        "num_retries": 2,
+        "retry_back_off": {"base_interval": seconds(0.1)},
         "retry_host_predicate": [previous_hosts],
         "host_selection_retry_max_attempts": 5,
     }
