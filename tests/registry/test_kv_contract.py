@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -54,6 +54,19 @@ async def test_get_returns_those_that_exist(store: Store, prefix: str) -> None:
     await store.kv.txn([], [Put(f"{prefix}a", b"1"), Put(f"{prefix}c", b"3")])
     listing = await store.kv.get([f"{prefix}{letter}" for letter in "cab"])
     assert [(item.key, item.value) for item in listing.items] == [(f"{prefix}a", b"1"), (f"{prefix}c", b"3")]
+
+
+async def test_a_caller_that_leaves_harms_nobody(store: Store, prefix: str) -> None:
+    """Reads and writes cut off at any moment leave the store answering."""
+    keys = [f"{prefix}{number}" for number in range(8)]
+    for wait in range(40):
+        calls: list[asyncio.Future[Any]] = [asyncio.ensure_future(store.kv.get(keys)) for _ in range(4)]
+        calls.append(asyncio.ensure_future(store.kv.txn([], [Put(keys[0], b"1")])))
+        await asyncio.sleep(wait / 20_000)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+    assert (await store.kv.get([])).revision > 0
 
 
 async def test_txn_is_all_or_nothing(store: Store, prefix: str) -> None:
