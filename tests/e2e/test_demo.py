@@ -47,10 +47,12 @@ def test_demo_of_ones_own_picture_kept_running(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         said = graphmesh("demo", "--image", str(picture), "--port", port, "--keep", cwd=tmp_path).stdout
-    address = re.findall(r"--gateway (\S+)", said)[0]
-    assert not address.endswith(f":{port}")
-    assert "Region-based" in graphmesh("infer", "ocr", f"image=@{picture}", "--gateway", address).stdout
-    assert "stopped" in graphmesh("down", cwd=tmp_path).stdout
+    try:
+        address = re.findall(r"--gateway (\S+)", said)[0]
+        assert not address.endswith(f":{port}")
+        assert "Region-based" in graphmesh("infer", "ocr", f"image=@{picture}", "--gateway", address).stdout
+    finally:
+        assert "stopped" in graphmesh("down", cwd=tmp_path).stdout
     assert _running_below(tmp_path) == []
 
 
