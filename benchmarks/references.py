@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks.calls import grpc_call
 from benchmarks.scenarios import Scenario
-from benchmarks.servers import System, free_port, listening, start
+from benchmarks.servers import System, listening, start
+from graphmesh.cli.local import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-__all__ = ["Server", "ServerFailed", "System", "free_port", "listening", "start"]
+__all__ = ["Server", "ServerFailed", "System", "listening", "start"]
 
 _STOP_GRACE_S = 60.0
 _START_S = 60.0
@@ -154,14 +153,6 @@ async def start(name: str, command: Sequence[str], *, folder: Path) -> AsyncIter
         yield server
     finally:
         await server.stop()
-
-
-def free_port() -> int:
-    """Return a port of the loopback address that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def listening(port: int) -> Callable[[], Awaitable[bool]]:

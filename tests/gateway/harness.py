@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from graphmesh.cli.local import free_port
 from graphmesh.oip import open_inference_pb2 as pb
 from graphmesh.oip import open_inference_pb2_grpc as pb_grpc
 from graphmesh.registry import find_etcd
@@ -30,13 +30,6 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 TTL_S = 5.0
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def eventually(check: Callable[[], Any], *, within_s: float, every_s: float = 0.05) -> Any:  # noqa: ANN401 - whatever it returns

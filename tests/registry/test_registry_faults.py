@@ -7,7 +7,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ import pytest
 from aetcd import rpc
 from aetcd.rpc import rpc_pb2_grpc
 
+from graphmesh.cli.local import free_port
 from graphmesh.core.errors import InvalidRequest, Overloaded, RegistryUnavailable
 from graphmesh.registry import HoldPolicy, LocalEtcd, Mirror, ModelSpec, Registry, Session, WorkerRecord, connect
 from graphmesh.registry.kv import Delete, Put
@@ -106,27 +106,19 @@ async def test_etcd_stopped_and_continued(etcd: LocalEtcd, registry: Registry) -
         await mirror.wait_for(lambda s: "g" in s.graphs, 1)
 
 
-async def test_no_etcd_at_all(free_port: int) -> None:
+async def test_no_etcd_at_all() -> None:
     """Where nothing listens, every call is refused within 2 s."""
-    async with Registry(connect([f"127.0.0.1:{free_port}"])) as registry:
+    async with Registry(connect([f"127.0.0.1:{free_port()}"])) as registry:
         await _refused(registry)
         with pytest.raises(RegistryUnavailable):
             await registry.register_worker(worker())
 
 
-@pytest.fixture
-def free_port() -> int:
-    """A port where nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-async def test_a_second_endpoint_takes_over(etcd: LocalEtcd, free_port: int, tmp_path: Path) -> None:
+async def test_a_second_endpoint_takes_over(etcd: LocalEtcd, tmp_path: Path) -> None:
     """Calls, watches and keep-alives go to another endpoint when the first is not there, or does not answer."""
     async with LocalEtcd(tmp_path / "mute", binary=etcd.binary) as mute:
         os.kill(mute.pid, signal.SIGSTOP)
-        for first in (f"127.0.0.1:{free_port}", mute.endpoint):
+        for first in (f"127.0.0.1:{free_port()}", mute.endpoint):
             async with (
                 Registry(connect([first, etcd.endpoint])) as registry,
                 _registered(registry, ttl_s=2) as (session, mirror),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -10,6 +9,7 @@ import grpc.aio
 import numpy as np
 import pytest
 
+from graphmesh.cli.local import free_port
 from graphmesh.core.clock import Deadline
 from graphmesh.core.errors import Code, DeadlinePassed, GraphmeshError, ModelNotReady, Unavailable
 from graphmesh.core.inference import InferenceRequest, InferenceResponse
@@ -73,13 +73,6 @@ def _request(**more: Any) -> InferenceRequest:  # noqa: ANN401
     return InferenceRequest(model="m", inputs={"x": np.arange(3, dtype=np.int64)}, **more)
 
 
-def _dead_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 async def test_no_gateway() -> None:
     """Without a gateway a model that is elsewhere is UNAVAILABLE, and the message says why."""
     async with Mesh(Snapshot, max_message_bytes=1 << 20) as mesh:
@@ -101,7 +94,7 @@ async def test_calls_take_turns(gateways: list[Gateway]) -> None:
 
 async def test_dead_gateway_is_passed_over(gateways: list[Gateway]) -> None:
     """A gateway that cannot be reached costs no call."""
-    async with Mesh(lambda: _snapshot(_dead_port(), gateways[0].port), max_message_bytes=1 << 20) as mesh:
+    async with Mesh(lambda: _snapshot(free_port(), gateways[0].port), max_message_bytes=1 << 20) as mesh:
         for _ in range(4):
             await mesh.infer(_request())
     assert len(gateways[0].calls) == 4

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import psutil
 
+from graphmesh.cli.control import gateway_option
 from graphmesh.cli.http import get
-from graphmesh.cli.mesh import gateway_option
 from graphmesh.cli.output import emit, output_option
 from graphmesh.core.errors import GraphmeshError
 from graphmesh.registry import Registry, connect, find_etcd

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from google.protobuf.json_format import MessageToDict
 
-from graphmesh.cli.mesh import as_document, gateway_option
-from graphmesh.cli.output import emit, output_option
-from graphmesh.client import ControlClient
+from graphmesh.cli.control import as_document, ask, ask_for_all, gateway_option
+from graphmesh.cli.output import emit, output_option, signature_rows
 from graphmesh.core.errors import InvalidGraph, InvalidRequest
 from graphmesh.core.wire import signature_from_wire
 from graphmesh.graph.explain import to_mermaid, to_text
@@ -61,13 +59,8 @@ _file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def apply(file: Path, etag: str, gateway: str, output: str) -> None:
     """Check the graph in FILE and make it live."""
     loaded = load_graph(file)
-
-    async def write() -> graph_pb2.GraphRevision:
-        async with ControlClient(gateway) as client:
-            request = graph_service_pb2.ApplyGraphRequest(graph=graph_to_wire(loaded), etag=etag)
-            return await client.call(client.graphs.ApplyGraph, request)  # type: ignore[no-any-return]
-
-    revision = asyncio.run(write())
+    request = graph_service_pb2.ApplyGraphRequest(graph=graph_to_wire(loaded), etag=etag)
+    revision: graph_pb2.GraphRevision = ask(gateway, lambda client: client.graphs.ApplyGraph, request)
     rows = [(loaded.name, revision.revision, len(loaded.nodes))]
     emit(output, as_document(revision), columns=("Graph", "Revision", "Nodes"), rows=rows)
 
@@ -79,24 +72,21 @@ def apply(file: Path, etag: str, gateway: str, output: str) -> None:
 def validate(file: Path, gateway: str, output: str) -> None:
     """Check the graph in FILE against the mesh's models, without storing it."""
     loaded = load_graph(file)
-
-    async def check() -> graph_service_pb2.ValidateGraphResponse:
-        async with ControlClient(gateway) as client:
-            request = graph_service_pb2.ValidateGraphRequest(graph=graph_to_wire(loaded))
-            return await client.call(client.graphs.ValidateGraph, request)  # type: ignore[no-any-return]
-
-    answer = asyncio.run(check())
-    signature = signature_from_wire(answer.signature)
-    rows = [("input", s.name, s.type) for s in signature.inputs] + [
-        ("output", s.name, s.type) for s in signature.outputs
-    ]
+    request = graph_service_pb2.ValidateGraphRequest(graph=graph_to_wire(loaded))
+    answer: graph_service_pb2.ValidateGraphResponse = ask(gateway, lambda client: client.graphs.ValidateGraph, request)
+    rows = signature_rows(signature_from_wire(answer.signature))
     emit(output, as_document(answer), columns=("What", "Name", "Type"), rows=rows)
 
 
-async def _get(gateway: str, name: str, revision: int) -> graph_pb2.GraphRevision:
-    async with ControlClient(gateway) as client:
-        request = graph_service_pb2.GetGraphRequest(name=name, revision=revision)
-        return await client.call(client.graphs.GetGraph, request)  # type: ignore[no-any-return]
+def _get(gateway: str, name: str, revision: int) -> graph_pb2.GraphRevision:
+    request = graph_service_pb2.GetGraphRequest(name=name, revision=revision)
+    found: graph_pb2.GraphRevision = ask(gateway, lambda client: client.graphs.GetGraph, request)
+    return found
+
+
+def _list(gateway: str) -> list[graph_pb2.GraphRevision]:
+    request = graph_service_pb2.ListGraphsRequest(page_size=1000)
+    return ask_for_all(gateway, lambda client: client.graphs.ListGraphs, request, "graphs")
 
 
 @graph.command()
@@ -116,7 +106,7 @@ async def _get(gateway: str, name: str, revision: int) -> graph_pb2.GraphRevisio
 )
 def get(name: str, revision: int, form: str, gateway: str, output: str) -> None:
     """Print a graph as it was applied, ready to edit and apply again."""
-    found = asyncio.run(_get(gateway, name, revision))
+    found = _get(gateway, name, revision)
     if output == "json":
         emit("json", as_document(found), columns=(), rows=())
         return
@@ -130,13 +120,7 @@ def get(name: str, revision: int, form: str, gateway: str, output: str) -> None:
 @output_option
 def list_(gateway: str, output: str) -> None:
     """List the graphs with their live revisions."""
-
-    async def read() -> list[graph_pb2.GraphRevision]:
-        async with ControlClient(gateway) as client:
-            pages = client.pages(client.graphs.ListGraphs, graph_service_pb2.ListGraphsRequest(), "graphs")
-            return [revision async for revision in pages]
-
-    found = asyncio.run(read())
+    found = _list(gateway)
     rows = [(r.graph.name, r.revision, len(r.graph.nodes), r.create_time.ToJsonString()) for r in found]
     document = {"graphs": [MessageToDict(r, preserving_proto_field_name=True) for r in found]}
     emit(output, document, columns=("Graph", "Revision", "Nodes", "Applied"), rows=rows)
@@ -156,22 +140,21 @@ def list_(gateway: str, output: str) -> None:
 @gateway_option
 def show(name: str, revision: int, form: str, gateway: str) -> None:
     """Draw a graph."""
-    source, types = asyncio.run(_typed(gateway, name, revision))
+    source = graph_from_wire(_get(gateway, name, revision).graph)
+    types = _types(gateway, source)
     click.echo(to_mermaid(source, types) if form == "mermaid" else to_text(source, types))
 
 
-async def _typed(gateway: str, name: str, revision: int) -> tuple[Graph, Mapping[str, TensorSpec]]:
-    """Return a graph and the types of its tensors; without types if it does not fit the mesh's models any more."""
-    source = graph_from_wire((await _get(gateway, name, revision)).graph)
-    async with ControlClient(gateway) as client:
-        pages = client.pages(client.mesh.ListModels, mesh_service_pb2.ListModelsRequest(page_size=1000), "models")
-        signatures = {m.name: signature_from_wire(m.signature) async for m in pages if m.HasField("signature")}
-        pages = client.pages(client.graphs.ListGraphs, graph_service_pb2.ListGraphsRequest(page_size=1000), "graphs")
-        graphs = {r.graph.name: graph_from_wire(r.graph) async for r in pages}
+def _types(gateway: str, source: Graph) -> Mapping[str, TensorSpec]:
+    """Return the types of a graph's tensors; none if it does not fit the mesh's models any more."""
+    request = mesh_service_pb2.ListModelsRequest(page_size=1000)
+    models = ask_for_all(gateway, lambda client: client.mesh.ListModels, request, "models")
+    signatures = {model.name: signature_from_wire(model.signature) for model in models if model.HasField("signature")}
+    graphs = {revision.graph.name: graph_from_wire(revision.graph) for revision in _list(gateway)}
     try:
-        return source, type_graph(source, signatures.get, graphs=graphs.get).tensors
+        return type_graph(source, signatures.get, graphs=graphs.get).tensors
     except InvalidGraph:
-        return source, {}
+        return {}
 
 
 @graph.command()
@@ -179,12 +162,7 @@ async def _typed(gateway: str, name: str, revision: int) -> tuple[Graph, Mapping
 @click.option("--etag", default="", help="Delete only the live revision that has this etag.")
 @gateway_option
 def delete(name: str, etag: str, gateway: str) -> None:
-    """Delete a graph and its revisions."""
-
-    async def remove() -> None:
-        async with ControlClient(gateway) as client:
-            request = graph_service_pb2.DeleteGraphRequest(name=name, etag=etag)
-            await client.call(client.graphs.DeleteGraph, request)
-
-    asyncio.run(remove())
+    """Take a graph out of service; calls in flight finish."""
+    request = graph_service_pb2.DeleteGraphRequest(name=name, etag=etag)
+    ask(gateway, lambda client: client.graphs.DeleteGraph, request)
     click.echo(f"deleted {name}")

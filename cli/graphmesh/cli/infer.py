@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 import click
 
+from graphmesh.cli.control import gateway_option
 from graphmesh.cli.http import Answer, post
-from graphmesh.cli.mesh import gateway_option
 from graphmesh.cli.output import emit, output_option
 from graphmesh.core.errors import InvalidRequest, Unavailable, from_code
 from graphmesh.core.names import check_model_name, check_version

@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any
-
 import click
-from google.protobuf.json_format import MessageToDict
 
-from graphmesh.cli.output import emit, output_option
-from graphmesh.client import ControlClient
+from graphmesh.cli.control import as_document, ask, ask_for_all, gateway_option
+from graphmesh.cli.output import emit, output_option, signature_rows
 from graphmesh.core.wire import signature_from_wire
 from graphmesh.v1 import mesh_service_pb2, model_pb2, registry_pb2
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from google.protobuf.message import Message
-
-__all__ = ["as_document", "commands", "gateway_option"]
-
-gateway_option: Callable[[Any], Any] = click.option(
-    "--gateway",
-    default="127.0.0.1:8000",
-    show_default=True,
-    metavar="HOST:PORT",
-    help="The mesh's gateway.",
-    envvar="GRAPHMESH_GATEWAY_ADDRESS",
-)
-
-
-def as_document(message: Message) -> dict[str, Any]:
-    """Return a message as `-o json` and `-o yaml` show it: the protocol's own field names, nothing left out."""
-    return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+__all__ = ["commands"]
 
 
 def _state(hosted: model_pb2.HostedModel) -> str:
@@ -45,12 +22,9 @@ def _state(hosted: model_pb2.HostedModel) -> str:
 @output_option
 def status(gateway: str, output: str) -> None:
     """Show the health of the mesh."""
-
-    async def read() -> mesh_service_pb2.MeshStatus:
-        async with ControlClient(gateway) as client:
-            return await client.call(client.mesh.GetStatus, mesh_service_pb2.GetStatusRequest())  # type: ignore[no-any-return]
-
-    answer = asyncio.run(read())
+    answer: mesh_service_pb2.MeshStatus = ask(
+        gateway, lambda client: client.mesh.GetStatus, mesh_service_pb2.GetStatusRequest()
+    )
     etcd = "connected" if answer.etcd_connected else "away: inference goes on, changes are refused"
     rows = [
         ("mesh", answer.mesh),
@@ -65,12 +39,6 @@ def status(gateway: str, output: str) -> None:
     emit(output, as_document(answer), columns=("What", "Value"), rows=rows)
 
 
-async def _models(gateway: str) -> list[mesh_service_pb2.Model]:
-    async with ControlClient(gateway) as client:
-        pages = client.pages(client.mesh.ListModels, mesh_service_pb2.ListModelsRequest(), "models")
-        return [model async for model in pages]
-
-
 @click.command()
 @click.argument("name", required=False)
 @gateway_option
@@ -80,7 +48,8 @@ def models(name: str | None, gateway: str, output: str) -> None:
     if name is not None:
         _show_model(name, gateway, output)
         return
-    found = asyncio.run(_models(gateway))
+    request = mesh_service_pb2.ListModelsRequest()
+    found: list[mesh_service_pb2.Model] = ask_for_all(gateway, lambda client: client.mesh.ListModels, request, "models")
     rows = [(m.name, "graph" if m.graph else m.spec.backend, _ready(m), _trouble(m)) for m in found]
     document = {"models": [as_document(model) for model in found]}
     emit(output, document, columns=("Model", "Kind", "Ready", "Trouble"), rows=rows)
@@ -99,16 +68,11 @@ def _trouble(model: mesh_service_pb2.Model) -> str:
 
 
 def _show_model(name: str, gateway: str, output: str) -> None:
-    async def read() -> mesh_service_pb2.Model:
-        async with ControlClient(gateway) as client:
-            return await client.call(client.mesh.GetModel, mesh_service_pb2.GetModelRequest(name=name))  # type: ignore[no-any-return]
-
-    model = asyncio.run(read())
+    request = mesh_service_pb2.GetModelRequest(name=name)
+    model: mesh_service_pb2.Model = ask(gateway, lambda client: client.mesh.GetModel, request)
     rows: list[tuple[object, ...]] = []
     if model.HasField("signature"):
-        signature = signature_from_wire(model.signature)
-        rows += [("input", spec.name, spec.type) for spec in signature.inputs]
-        rows += [("output", spec.name, spec.type) for spec in signature.outputs]
+        rows += signature_rows(signature_from_wire(model.signature))
     rows += [
         ("replica", replica.worker_id, f"version {replica.model.version or 'live'}, {_state(replica.model)}")
         for replica in model.replicas
@@ -121,12 +85,8 @@ def _show_model(name: str, gateway: str, output: str) -> None:
 @output_option
 def workers(gateway: str, output: str) -> None:
     """List workers and what they host."""
-
-    async def read() -> mesh_service_pb2.ListWorkersResponse:
-        async with ControlClient(gateway) as client:
-            return await client.call(client.mesh.ListWorkers, mesh_service_pb2.ListWorkersRequest())  # type: ignore[no-any-return]
-
-    answer = asyncio.run(read())
+    request = mesh_service_pb2.ListWorkersRequest()
+    answer: mesh_service_pb2.ListWorkersResponse = ask(gateway, lambda client: client.mesh.ListWorkers, request)
     rows = [
         (
             worker.worker_id,
@@ -147,13 +107,8 @@ def workers(gateway: str, output: str) -> None:
 @output_option
 def scale(model: str, replicas: int, gateway: str, output: str) -> None:
     """Set how many replicas of MODEL `graphmesh up` keeps."""
-
-    async def write() -> mesh_service_pb2.Model:
-        async with ControlClient(gateway) as client:
-            request = mesh_service_pb2.ScaleModelRequest(name=model, replicas=replicas)
-            return await client.call(client.mesh.ScaleModel, request)  # type: ignore[no-any-return]
-
-    answer = asyncio.run(write())
+    request = mesh_service_pb2.ScaleModelRequest(name=model, replicas=replicas)
+    answer: mesh_service_pb2.Model = ask(gateway, lambda client: client.mesh.ScaleModel, request)
     rows = [(answer.name, answer.spec.replicas, _ready(answer))]
     emit(output, as_document(answer), columns=("Model", "Wanted", "Ready"), rows=rows)
 

@@ -14,7 +14,9 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["emit", "output_option"]
+    from graphmesh.core.signature import Signature
+
+__all__ = ["emit", "output_option", "signature_rows"]
 
 _PIPE_WIDTH = 10_000
 """Into a pipe or file a row is one line, however long."""
@@ -47,3 +49,9 @@ def emit(output: str, document: object, *, columns: Sequence[str], rows: Sequenc
         width = None if sys.stdout.isatty() else _PIPE_WIDTH
         # what models answer is shown as it is: no markup, no emoji codes
         Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=width).print(table)
+
+
+def signature_rows(signature: Signature) -> list[tuple[str, str, str]]:
+    """Return table rows of a signature: what it is, its name, its type."""
+    inputs = [("input", spec.name, spec.type) for spec in signature.inputs]
+    return inputs + [("output", spec.name, spec.type) for spec in signature.outputs]

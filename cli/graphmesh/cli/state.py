@@ -52,7 +52,7 @@ class MeshState:
     supervisor: ProcessMark
     """`graphmesh up` itself."""
     phase: str
-    """`starting`, `ready`, `failed` or `stopping`; `new` is never written."""
+    """`starting`, `ready`, `failed` or `stopping`."""
     gateway: str
     """`host:port` of the gateway."""
     message: str = ""

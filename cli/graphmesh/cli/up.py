@@ -14,7 +14,7 @@ import os
 import signal
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,7 +76,8 @@ class Up:
         self._gateway: Child | None = None
         self._etcd: LocalEtcd | None = None
         self._stop = asyncio.Event()
-        self._state = MeshState(supervisor=mark(os.getpid()), phase="new", gateway=self.address)
+        self._me = mark(os.getpid())
+        self._written: MeshState | None = None
 
     @property
     def address(self) -> str:
@@ -125,9 +126,9 @@ class Up:
             if pid:
                 with contextlib.suppress(psutil.NoSuchProcess):  # it ended just now
                     children[name] = mark(pid)
-        state = replace(self._state, phase=phase, message=message, children=children)
-        if state != self._state:
-            self._state = state
+        state = MeshState(supervisor=self._me, phase=phase, gateway=self.address, message=message, children=children)
+        if state != self._written:
+            self._written = state
             write_state(self._options.run_dir, state)
 
     async def _run_until_stopped(self, stack: AsyncExitStack) -> None:

@@ -41,7 +41,6 @@ _HEALTH_INTERVAL_S = 1.0
 _HEALTH_TIMEOUT_S = 1.0
 _CONNECT_TIMEOUT_S = 1.0
 _KEEPALIVE = {"interval": seconds(10), "timeout": seconds(4)}
-_MERGE_S = 0.02
 _MANY = 1_000_000
 """More than Envoy ever reaches: queues and their bounds are the workers'."""
 

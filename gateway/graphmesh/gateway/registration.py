@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from graphmesh.core.address import advertised_address
 from graphmesh.core.errors import AlreadyExists, GraphmeshError, RegistryUnavailable
+from graphmesh.core.version import software_version
 from graphmesh.registry.records import GatewayRecord
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ async def stay_registered(config: GatewayConfig, registry: Registry, discovery: 
     Cancellation: the record is taken away.
     """
     host, port = advertised_address(config.bind, config.advertise, config.etcd), config.port
-    record = GatewayRecord(gateway_id=config.gateway_id, host=host, port=port, software_version=version("graphmesh"))
+    record = GatewayRecord(gateway_id=config.gateway_id, host=host, port=port, software_version=software_version())
     session = await _registered(config, registry, record)
     written = ""
     try:

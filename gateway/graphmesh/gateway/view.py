@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Protocol
 
 from graphmesh.core.errors import Unavailable
+from graphmesh.core.version import software_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ class About:
     """What it supports beyond the protocol's core, workers included."""
 
 
-ABOUT = About("graphmesh", version("graphmesh"), ("binary_tensor_data",))
+ABOUT = About("graphmesh", software_version(), ("binary_tensor_data",))
 
 
 class Reader(Protocol):

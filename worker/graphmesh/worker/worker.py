@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import importlib.metadata
 import ipaddress
 import logging
 import time
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Self
 from graphmesh.core.address import advertised_address
 from graphmesh.core.clock import Clock, SystemClock
 from graphmesh.core.errors import AlreadyExists, GraphmeshError, RegistryUnavailable, StartFailed
+from graphmesh.core.version import software_version
 from graphmesh.registry import ModelSpec, ModelState, WorkerRecord, WorkerState
 from graphmesh.worker.catalog import Catalog
 from graphmesh.worker.graphs import GraphCatalog
@@ -124,7 +124,6 @@ class Worker:
 
     async def _listen(self) -> None:
         config = self.config
-        version = importlib.metadata.version("graphmesh")
         listener = bind_socket(config.bind, config.http_port, what="http port")
         self.http_port = listener.getsockname()[1]
         shell = HttpShell(
@@ -132,11 +131,11 @@ class Worker:
             health=self.health,
             metrics=self.metrics,
             max_message_bytes=config.max_message_bytes,
-            version=version,
+            version=software_version(),
         )
         self._http = HttpServer(shell, listener)
         servicer = Servicer(
-            self.handler, health=self.health, max_message_bytes=config.max_message_bytes, version=version
+            self.handler, health=self.health, max_message_bytes=config.max_message_bytes, version=software_version()
         )
         loopback = ipaddress.ip_address(config.bind).is_loopback
         self._grpc = GrpcServer(servicer.handlers(), max_message_bytes=config.max_message_bytes, reflection=loopback)
@@ -207,7 +206,7 @@ class Worker:
             models=tuple(model.hosted for model in self.catalog),
             labels=self.config.labels,
             start_time=self._start_time,
-            software_version=importlib.metadata.version("graphmesh"),
+            software_version=software_version(),
         )
 
     async def drain(self, hurry: asyncio.Event | None = None) -> None:

@@ -113,7 +113,8 @@ class GraphServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteGraph(self, request, context):
-        """Deletes a graph and its revisions; requests in flight finish. Errors: NOT_FOUND.
+        """Takes a graph out of service; requests in flight finish, and its revision numbers are not used again. Errors:
+        NOT_FOUND, ABORTED when `etag` is stale.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
