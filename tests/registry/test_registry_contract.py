@@ -112,7 +112,7 @@ async def test_many_models_register_at_once(registry: Registry) -> None:
     """A worker may host more models than fit one transaction."""
     names = [f"m{number}" for number in range(150)]
     specs = [ModelSpec(name=name, versions=("1",)) for name in names]
-    async with await registry.register_worker(worker("w1", *names), specs=specs, signatures=map(signature, names)):
+    async with await registry.register_worker(worker("w1", *names), specs=specs, signatures=[*map(signature, names)]):
         snapshot = await registry.read()
         assert len(snapshot.models) == len(snapshot.signatures) == 150
         assert len(snapshot.replicas("m149")) == 1

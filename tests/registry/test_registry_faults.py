@@ -16,7 +16,7 @@ import pytest
 from aetcd import rpc
 from aetcd.rpc import rpc_pb2_grpc
 
-from graphmesh.cli.local import free_port
+from graphmesh.cli.ports import free_port
 from graphmesh.core.errors import InvalidRequest, Overloaded, RegistryUnavailable
 from graphmesh.registry import HoldPolicy, LocalEtcd, Mirror, ModelSpec, Registry, Session, WorkerRecord, connect
 from graphmesh.registry.kv import Delete, Put

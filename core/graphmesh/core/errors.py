@@ -9,7 +9,9 @@
     +-- AlreadyExists               ALREADY_EXISTS        the name is taken by something else
     +-- Conflict                    ABORTED               someone else changed it first
     +-- FailedPrecondition          FAILED_PRECONDITION   possible later, after something else was done
+    |   +-- Quarantined             FAILED_PRECONDITION   this very request ended its model's process twice
     +-- Overloaded                  RESOURCE_EXHAUSTED    too large, or too many waiting
+    |   +-- MessageTooLarge         RESOURCE_EXHAUSTED    more bytes than this server takes; HTTP says 413
     +-- DeadlinePassed              DEADLINE_EXCEEDED     the caller's time is up
     +-- Cancelled                   CANCELLED             the caller went away
     +-- Unsupported                 UNIMPLEMENTED         a feature this server does not offer
@@ -17,6 +19,7 @@
     |   +-- ModelNotReady           UNAVAILABLE           known, but no replica can answer now
     |   +-- RegistryUnavailable     UNAVAILABLE           etcd cannot be reached
     +-- ModelFailed                 INTERNAL              the model raised; its text stays in the log
+    |   +-- ModelProcessDied        INTERNAL              the model's own process ended while it ran the call
     +-- LoadFailed                  FAILED_PRECONDITION   a model could not be loaded; names the file and the reason
     +-- StartFailed                 FAILED_PRECONDITION   a process of the mesh could not start; says what to do
 
@@ -44,10 +47,13 @@ __all__ = [
     "InvalidRequest",
     "InvalidTensor",
     "LoadFailed",
+    "MessageTooLarge",
     "ModelFailed",
     "ModelNotReady",
+    "ModelProcessDied",
     "NotFound",
     "Overloaded",
+    "Quarantined",
     "RegistryUnavailable",
     "SignatureMismatch",
     "StartFailed",
@@ -176,11 +182,34 @@ class FailedPrecondition(GraphmeshError):
     reason = "FAILED_PRECONDITION"
 
 
+class Quarantined(FailedPrecondition):
+    """This very request ended its model's process twice, and is not tried again."""
+
+    reason = "QUARANTINED"
+
+
 class Overloaded(GraphmeshError):
-    """Too large, or too many waiting; repeat after a pause."""
+    """Too large, or too many waiting; repeat after a pause.
+
+    Args:
+        message: As for every error.
+        retry_after_s: After how long a repeat has a chance; 0 if that is not known. Clients get it as RetryInfo, as
+            `grpc-retry-pushback-ms` and as `Retry-After`.
+        metadata: As for every error.
+    """
 
     code = Code.RESOURCE_EXHAUSTED
     reason = "OVERLOADED"
+
+    def __init__(self, message: str, *, retry_after_s: float = 0.0, metadata: Mapping[str, str] | None = None) -> None:
+        super().__init__(message, metadata=metadata)
+        self.retry_after_s = retry_after_s
+
+
+class MessageTooLarge(Overloaded):
+    """The message is larger than this server takes; HTTP says 413."""
+
+    reason = "MESSAGE_TOO_LARGE"
 
 
 class DeadlinePassed(GraphmeshError):
@@ -227,6 +256,12 @@ class ModelFailed(GraphmeshError):
     """The model raised; the message carries an id, the text stays in the log."""
 
     reason = "MODEL_FAILED"
+
+
+class ModelProcessDied(ModelFailed):
+    """The model's own process ended while it ran the call; the message says how."""
+
+    reason = "MODEL_PROCESS_DIED"
 
 
 class LoadFailed(FailedPrecondition):

@@ -37,7 +37,9 @@ class InferenceRequest:
     deadline: Deadline = NO_DEADLINE
     """After which no new work starts."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Headers that travel with the call, lower-case names."""
+    """Headers that travel with the call to the nodes of a graph, lower-case names."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """All headers the call came with, lower-case names: for the model's author to read; they end here."""
     depth: int = 0
     """How many graphs called one another to get here."""
     graph_revision: int = 0
@@ -58,6 +60,8 @@ class InferenceResponse:
     """The request's id."""
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     """The answer's parameters; `explain` holds JSON when it was asked for."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Response headers that the model set, lower-case names."""
 
 
 class Inferencer(Protocol):

@@ -114,6 +114,8 @@ class Signature:
     """Every one of them is required."""
     outputs: tuple[TensorSpec, ...]
     """In the order answers carry them."""
+    streaming: bool = False
+    """Whether one request is answered by any number of messages, each of which carries all outputs."""
 
     def __post_init__(self) -> None:
         for kind, specs in (("input", self.inputs), ("output", self.outputs)):
@@ -123,11 +125,13 @@ class Signature:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256, lower-case hex, of the canonical form (names, datatypes, shapes, text; not descriptions)."""
-        form = [
+        """SHA-256, lower-case hex, of the canonical form, which is all but the descriptions."""
+        form: list[object] = [
             [[spec.name, spec.datatype, [show_dimension(d) for d in spec.shape], spec.text] for spec in specs]
             for specs in (self.inputs, self.outputs)
         ]
+        if self.streaming:
+            form.append("streaming")
         return hashlib.sha256(orjson.dumps(form)).hexdigest()
 
     @functools.cached_property

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import math
 from urllib.parse import quote
 
 import orjson
 from google.rpc import error_details_pb2, status_pb2
 
-from graphmesh.core.errors import Cancelled, GraphmeshError
+from graphmesh.core.errors import Cancelled, GraphmeshError, Overloaded
 from graphmesh.core.names import new_id
 
-__all__ = ["as_graphmesh_error", "grpc_headers", "json_error", "rpc_status"]
+__all__ = ["as_graphmesh_error", "grpc_headers", "json_error", "pushback", "rpc_status"]
 
 logger = logging.getLogger(__name__)
 
 _DOMAIN = "graphmesh"
 _ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
+_RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
+_PUSHBACK_MS = "grpc-retry-pushback-ms"
 _PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 _MAX_MESSAGE = 2048
 
@@ -39,7 +42,26 @@ def rpc_status(error: GraphmeshError) -> status_pb2.Status:
     status = status_pb2.Status(code=error.code, message=error.message[:_MAX_MESSAGE])
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=_DOMAIN, metadata=error.metadata)
     status.details.add().Pack(info)
+    if pause_ms := _pause_ms(error):
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(pause_ms)
+        status.details.add().Pack(retry)
     return status
+
+
+def pushback(error: GraphmeshError) -> tuple[tuple[str, str], ...]:
+    """Return the headers or trailers that tell a client when to repeat; none where that is not known.
+
+    `grpc-retry-pushback-ms` is gRPC's (proposal A6), `retry-after` is HTTP's, in whole seconds.
+    """
+    pause_ms = _pause_ms(error)
+    if not pause_ms:
+        return ()
+    return ((_PUSHBACK_MS, str(pause_ms)), ("retry-after", str(math.ceil(pause_ms / 1000))))
+
+
+def _pause_ms(error: GraphmeshError) -> int:
+    return math.ceil(error.retry_after_s * 1000) if isinstance(error, Overloaded) else 0
 
 
 def grpc_headers(error: GraphmeshError) -> list[tuple[str, str]]:
@@ -54,11 +76,20 @@ def grpc_headers(error: GraphmeshError) -> list[tuple[str, str]]:
         ("grpc-status", str(int(error.code))),
         ("grpc-message", quote(error.message[:_MAX_MESSAGE], safe=_PRINTABLE)),
         ("grpc-status-details-bin", details),
+        *pushback(error),
     ]
 
 
 def json_error(error: GraphmeshError) -> bytes:
     """Return an error as JSON: `error` for clients of the Open Inference Protocol, the rest as google.rpc.Status."""
-    info = {"@type": _ERROR_INFO, "reason": error.reason, "domain": _DOMAIN, "metadata": error.metadata}
-    body = {"error": error.message, "code": int(error.code), "status": error.code.name, "details": [info]}
+    info: dict[str, object] = {
+        "@type": _ERROR_INFO,
+        "reason": error.reason,
+        "domain": _DOMAIN,
+        "metadata": error.metadata,
+    }
+    details = [info]
+    if pause_ms := _pause_ms(error):
+        details.append({"@type": _RETRY_INFO, "retryDelay": f"{pause_ms / 1000:g}s"})
+    body = {"error": error.message, "code": int(error.code), "status": error.code.name, "details": details}
     return orjson.dumps(body)

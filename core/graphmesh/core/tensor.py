@@ -1,7 +1,8 @@
 """Datatypes of the Open Inference Protocol, their numpy dtypes, and tensors as raw bytes.
 
 Raw form: row-major (C order), little-endian, no padding; a BYTES element is a 4-byte little-endian length and its
-bytes. A BYTES tensor is a numpy ``object`` array of ``bytes`` inside. BF16 has no numpy dtype and is not offered yet.
+bytes. A BYTES tensor is a numpy ``object`` array of ``bytes`` inside. numpy has no BF16 of its own; `ml_dtypes` adds
+one, so that a BF16 tensor is an array like any other: its dtype alone says what it is, and one can compute with it.
 Specification: Open Inference Protocol v2, "Tensor Data" (it leaves the byte order open; Triton's clients fix it).
 """
 
@@ -12,6 +13,7 @@ import struct
 import sys
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import ml_dtypes
 import numpy as np
 
 from graphmesh.core.errors import InvalidTensor
@@ -19,7 +21,18 @@ from graphmesh.core.errors import InvalidTensor
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["BYTES", "DTYPES", "Tensor", "check_shape", "datatype_of", "decode_raw", "encode_raw", "itemsize"]
+__all__ = [
+    "BYTES",
+    "DTYPES",
+    "RAW_ONLY",
+    "Tensor",
+    "check_shape",
+    "datatype_of",
+    "decode_raw",
+    "encode_raw",
+    "is_float",
+    "itemsize",
+]
 
 Tensor: TypeAlias = np.ndarray[Any, Any]
 """A numpy array; BYTES tensors have dtype ``object`` and hold ``bytes``."""
@@ -39,13 +52,18 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "FP16": np.dtype("<f2"),
     "FP32": np.dtype("<f4"),
     "FP64": np.dtype("<f8"),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
     BYTES: np.dtype(object),
 }
 """Datatype names and the numpy dtype of each."""
 
+RAW_ONLY = frozenset({"FP16", "BF16"})
+"""Datatypes that the protocol carries as raw bytes alone: they have no typed contents and no JSON form."""
+
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _MAX_RANK = 32
 _MAX_EMPTY = 1 << 40
+_LENGTH = struct.Struct("<I")
 _LITTLE = sys.byteorder == "little"
 
 
@@ -61,6 +79,11 @@ def datatype_of(array: Tensor) -> str:
     if name is None:
         raise InvalidTensor(f"dtype must be one of {', '.join(DTYPES)} in numpy's spelling, got {array.dtype}")
     return name
+
+
+def is_float(dtype: np.dtype[Any]) -> bool:
+    """Return whether a dtype of `DTYPES` holds fractions."""
+    return dtype.kind == "f" or dtype == DTYPES["BF16"]
 
 
 def itemsize(datatype: str) -> int | None:
@@ -95,8 +118,8 @@ def check_shape(name: str, shape: Sequence[int]) -> int:
 def decode_raw(name: str, datatype: str, shape: Sequence[int], raw: bytes | memoryview) -> Tensor:
     """Return the array that raw bytes stand for.
 
-    Fixed-size datatypes: a read-only view of ``raw``, no copy. BYTES: a fresh object array. All checks come before
-    any allocation.
+    It is read-only. Fixed-size datatypes: a view of ``raw``, no copy. BYTES: a fresh object array. All checks come
+    before any allocation.
 
     Raises:
         InvalidTensor: unknown datatype, bad shape, or a length that does not match them; names the tensor
@@ -116,19 +139,22 @@ def decode_raw(name: str, datatype: str, shape: Sequence[int], raw: bytes | memo
 def _decode_bytes(name: str, count: int, shape: Sequence[int], raw: bytes | memoryview) -> Tensor:
     if count * 4 > len(raw):
         raise InvalidTensor(f"tensor {name!r}: {count} BYTES elements take at least {count * 4} bytes, got {len(raw)}")
-    array = np.empty(count, dtype=object)
-    view, position, end = memoryview(raw), 0, len(raw)
+    data, position, end = bytes(raw), 0, len(raw)  # no copy of bytes
+    elements: list[bytes] = []
     for index in range(count):
-        if position + 4 > end:
+        start = position + 4
+        if start > end:
             raise InvalidTensor(f"tensor {name!r}: BYTES element {index} starts past the end at byte {position}")
-        length = int.from_bytes(view[position : position + 4], "little")
-        position += 4
-        if position + length > end:
+        length: int = _LENGTH.unpack_from(data, position)[0]
+        position = start + length
+        if position > end:
             raise InvalidTensor(f"tensor {name!r}: BYTES element {index} of length {length} goes past the end")
-        array[index] = bytes(view[position : position + length])
-        position += length
+        elements.append(data[start:position])
     if position != end:
         raise InvalidTensor(f"tensor {name!r}: {end - position} bytes left over after {count} BYTES elements")
+    array = np.empty(count, dtype=object)
+    array[:] = elements
+    array.flags.writeable = False
     return array.reshape(shape)
 
 
@@ -149,6 +175,6 @@ def _encode_bytes(elements: Iterable[Any]) -> bytes:
     parts: list[bytes] = []
     for element in elements:
         data = element.encode() if isinstance(element, str) else bytes(element)
-        parts.append(struct.pack("<I", len(data)))
+        parts.append(_LENGTH.pack(len(data)))
         parts.append(data)
     return b"".join(parts)

@@ -35,6 +35,7 @@ def signature_to_wire(signature: Signature) -> signature_pb2.Signature:
     return signature_pb2.Signature(
         inputs=[spec_to_wire(spec) for spec in signature.inputs],
         outputs=[spec_to_wire(spec) for spec in signature.outputs],
+        streaming=signature.streaming,
     )
 
 
@@ -43,4 +44,5 @@ def signature_from_wire(message: signature_pb2.Signature) -> Signature:
     return Signature(
         inputs=tuple(spec_from_wire(spec) for spec in message.inputs),
         outputs=tuple(spec_from_wire(spec) for spec in message.outputs),
+        streaming=message.streaming,
     )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["GatewayRecord", "GraphRecord", "HostedModel", "ModelSpec", "ModelState", "WorkerRecord", "WorkerState"]
 
 _MAX_PORT = 65_535
+_MOST_BYTES = (1 << 63) - 1
 
 
 class ModelState(enum.IntEnum):
@@ -35,7 +36,9 @@ class ModelState(enum.IntEnum):
     UNLOADING = 3
     """Finishes what it has."""
     FAILED = 4
-    """Could not be loaded; the replica's message says why."""
+    """Could not be loaded, or its process died; the replica's message says why."""
+    UNLOADED = 5
+    """Was unloaded; can be loaded again."""
 
 
 class WorkerState(enum.IntEnum):
@@ -62,11 +65,15 @@ class HostedModel:
     platform: str = ""
     """The backend and its version, for people."""
     message: str = ""
-    """Why it is FAILED; empty otherwise."""
+    """Why it is FAILED, or why it could not be loaded again and the old one goes on; empty otherwise."""
+    memory_bytes: int = 0
+    """Memory that it takes: of its process where it has one, else what loading it added; 0 while unknown."""
 
     def __post_init__(self) -> None:
         check_model_name(self.name)
         check_version(self.version)
+        if not 0 <= self.memory_bytes <= _MOST_BYTES:
+            raise InvalidRequest(f"model {self.name!r}: memory_bytes must not be negative, got {self.memory_bytes}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from graphmesh.registry.session import Registration, Session
 from graphmesh.registry.view import View
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
     from types import TracebackType
 
     from graphmesh.core.clock import Clock
@@ -81,25 +81,24 @@ class Registry:
         self,
         record: WorkerRecord,
         *,
-        signatures: Iterable[Signature] = (),
-        specs: Iterable[ModelSpec] = (),
+        signatures: Collection[Signature] = (),
+        specs: Collection[ModelSpec] = (),
         ttl_s: float = DEFAULT_TTL_S,
     ) -> Session[WorkerRecord]:
         """Register a worker until the session is closed.
 
         Signatures and specs that are absent are written first (versions are added to specs that exist), then the
-        record in one transaction. `Session.update` ignores a record's generation: the session counts.
+        record in one transaction. `Session.update` ignores a record's generation: the session counts. A record that was
+        lost comes back in the same way: both collections are read again, so let them grow with what `announce` is told.
 
         Raises:
             AlreadyExists: another live worker has the id, or a graph has a model's name (ALREADY_EXISTS, retry: after
                 ``ttl_s`` if a worker of that id was killed).
             RegistryUnavailable: etcd does not answer (UNAVAILABLE, retry: after ``ttl_s``).
         """
-        specs, signatures = tuple(specs), tuple(signatures)
 
         async def prepare() -> None:
-            await self._models.ensure(specs)
-            await self._models.ensure_signatures(signatures)
+            await self.announce(signatures=signatures, specs=specs)
 
         registration: Registration[WorkerRecord] = Registration(
             key=self._keys.worker(record.worker_id),
@@ -110,6 +109,16 @@ class Registry:
             prepare=prepare,
         )
         return await Session(self._kv, registration, record, clock=self._clock).start()
+
+    async def announce(self, *, signatures: Collection[Signature], specs: Collection[ModelSpec]) -> None:
+        """Write the signatures and specs that are absent, before a worker's record names them; versions are added.
+
+        Raises:
+            AlreadyExists: a graph has a model's name (ALREADY_EXISTS, retry: no).
+            RegistryUnavailable: etcd does not answer (UNAVAILABLE, retry: same).
+        """
+        await self._models.ensure(tuple(specs))
+        await self._models.ensure_signatures(tuple(signatures))
 
     async def register_gateway(self, record: GatewayRecord, *, ttl_s: float = DEFAULT_TTL_S) -> Session[GatewayRecord]:
         """Register a gateway until the session is closed; raises as `register_worker`."""

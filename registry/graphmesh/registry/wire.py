@@ -118,6 +118,7 @@ def _hosted_to_wire(model: HostedModel) -> model_pb2.HostedModel:
         signature_digest=model.signature_digest,
         platform=model.platform,
         message=model.message,
+        memory_bytes=model.memory_bytes,
     )
 
 
@@ -129,6 +130,7 @@ def _hosted_from_wire(message: model_pb2.HostedModel) -> HostedModel:
         signature_digest=message.signature_digest,
         platform=message.platform,
         message=message.message,
+        memory_bytes=message.memory_bytes,
     )
 
 

@@ -26,7 +26,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$graphmesh/v1/inference_service.proto\x12\x0cgraphmesh.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\"T\n\x0ePredictRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\"\n\x04\x62ody\x18\x03 \x01(\x0b\x32\x14.google.api.HttpBody2{\n\x10InferenceService\x12g\n\x07Predict\x12\x1c.graphmesh.v1.PredictRequest\x1a\x14.google.api.HttpBody\"(\x82\xd3\xe4\x93\x02\"\"\x1a/v1/models/{model}:predict:\x04\x62odyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$graphmesh/v1/inference_service.proto\x12\x0cgraphmesh.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\"T\n\x0ePredictRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\"\n\x04\x62ody\x18\x03 \x01(\x0b\x32\x14.google.api.HttpBody\"Z\n\x14PredictStreamRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\"\n\x04\x62ody\x18\x03 \x01(\x0b\x32\x14.google.api.HttpBody\"[\n\x15GenerateStreamRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\"\n\x04\x62ody\x18\x03 \x01(\x0b\x32\x14.google.api.HttpBody2\xf7\x03\n\x10InferenceService\x12g\n\x07Predict\x12\x1c.graphmesh.v1.PredictRequest\x1a\x14.google.api.HttpBody\"(\x82\xd3\xe4\x93\x02\"\"\x1a/v1/models/{model}:predict:\x04\x62ody\x12\xb8\x01\n\rPredictStream\x12\".graphmesh.v1.PredictStreamRequest\x1a\x14.google.api.HttpBody\"k\x82\xd3\xe4\x93\x02\x65\" /v1/models/{model}:predictStream:\x04\x62odyZ;\"3/v1/models/{model}/versions/{version}:predictStream:\x04\x62ody0\x01\x12\xbe\x01\n\x0eGenerateStream\x12#.graphmesh.v1.GenerateStreamRequest\x1a\x14.google.api.HttpBody\"o\x82\xd3\xe4\x93\x02i\"\"/v2/models/{model}/generate_stream:\x04\x62odyZ=\"5/v2/models/{model}/versions/{version}/generate_stream:\x04\x62ody0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,8 +35,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_INFERENCESERVICE'].methods_by_name['Predict']._loaded_options = None
   _globals['_INFERENCESERVICE'].methods_by_name['Predict']._serialized_options = b'\202\323\344\223\002\"\"\032/v1/models/{model}:predict:\004body'
+  _globals['_INFERENCESERVICE'].methods_by_name['PredictStream']._loaded_options = None
+  _globals['_INFERENCESERVICE'].methods_by_name['PredictStream']._serialized_options = b'\202\323\344\223\002e\" /v1/models/{model}:predictStream:\004bodyZ;\"3/v1/models/{model}/versions/{version}:predictStream:\004body'
+  _globals['_INFERENCESERVICE'].methods_by_name['GenerateStream']._loaded_options = None
+  _globals['_INFERENCESERVICE'].methods_by_name['GenerateStream']._serialized_options = b'\202\323\344\223\002i\"\"/v2/models/{model}/generate_stream:\004bodyZ=\"5/v2/models/{model}/versions/{version}/generate_stream:\004body'
   _globals['_PREDICTREQUEST']._serialized_start=111
   _globals['_PREDICTREQUEST']._serialized_end=195
-  _globals['_INFERENCESERVICE']._serialized_start=197
-  _globals['_INFERENCESERVICE']._serialized_end=320
+  _globals['_PREDICTSTREAMREQUEST']._serialized_start=197
+  _globals['_PREDICTSTREAMREQUEST']._serialized_end=287
+  _globals['_GENERATESTREAMREQUEST']._serialized_start=289
+  _globals['_GENERATESTREAMREQUEST']._serialized_end=380
+  _globals['_INFERENCESERVICE']._serialized_start=383
+  _globals['_INFERENCESERVICE']._serialized_end=886
 # @@protoc_insertion_point(module_scope)

@@ -16,3 +16,23 @@ class PredictRequest(_message.Message):
     version: str
     body: _httpbody_pb2.HttpBody
     def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., body: _Optional[_Union[_httpbody_pb2.HttpBody, _Mapping]] = ...) -> None: ...
+
+class PredictStreamRequest(_message.Message):
+    __slots__ = ("model", "version", "body")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: str
+    body: _httpbody_pb2.HttpBody
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., body: _Optional[_Union[_httpbody_pb2.HttpBody, _Mapping]] = ...) -> None: ...
+
+class GenerateStreamRequest(_message.Message):
+    __slots__ = ("model", "version", "body")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: str
+    body: _httpbody_pb2.HttpBody
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., body: _Optional[_Union[_httpbody_pb2.HttpBody, _Mapping]] = ...) -> None: ...

@@ -41,6 +41,16 @@ class InferenceServiceStub:
                 request_serializer=graphmesh_dot_v1_dot_inference__service__pb2.PredictRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
+        self.PredictStream = channel.unary_stream(
+                '/graphmesh.v1.InferenceService/PredictStream',
+                request_serializer=graphmesh_dot_v1_dot_inference__service__pb2.PredictStreamRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.GenerateStream = channel.unary_stream(
+                '/graphmesh.v1.InferenceService/GenerateStream',
+                request_serializer=graphmesh_dot_v1_dot_inference__service__pb2.GenerateStreamRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
 
 
 class InferenceServiceServicer:
@@ -55,12 +65,39 @@ class InferenceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PredictStream(self, request, context):
+        """Runs one request and returns each answer as it comes: one for most models, any number for one that streams. By
+        REST the answers are server-sent events, or lines of JSON if `accept` names application/x-ndjson; an error after
+        the first answer is the last event, named `error`. Errors as for Predict.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GenerateStream(self, request, context):
+        """As PredictStream, in the flat JSON of Triton's generate extension. By REST the answers are server-sent events; an
+        error after the first answer is an event like the others.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InferenceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Predict': grpc.unary_unary_rpc_method_handler(
                     servicer.Predict,
                     request_deserializer=graphmesh_dot_v1_dot_inference__service__pb2.PredictRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'PredictStream': grpc.unary_stream_rpc_method_handler(
+                    servicer.PredictStream,
+                    request_deserializer=graphmesh_dot_v1_dot_inference__service__pb2.PredictStreamRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'GenerateStream': grpc.unary_stream_rpc_method_handler(
+                    servicer.GenerateStream,
+                    request_deserializer=graphmesh_dot_v1_dot_inference__service__pb2.GenerateStreamRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
     }
@@ -91,6 +128,60 @@ class InferenceService:
             target,
             '/graphmesh.v1.InferenceService/Predict',
             graphmesh_dot_v1_dot_inference__service__pb2.PredictRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PredictStream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/graphmesh.v1.InferenceService/PredictStream',
+            graphmesh_dot_v1_dot_inference__service__pb2.PredictStreamRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GenerateStream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/graphmesh.v1.InferenceService/GenerateStream',
+            graphmesh_dot_v1_dot_inference__service__pb2.GenerateStreamRequest.SerializeToString,
             google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,

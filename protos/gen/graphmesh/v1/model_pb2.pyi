@@ -14,11 +14,13 @@ class ModelState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     MODEL_STATE_AVAILABLE: _ClassVar[ModelState]
     MODEL_STATE_UNLOADING: _ClassVar[ModelState]
     MODEL_STATE_FAILED: _ClassVar[ModelState]
+    MODEL_STATE_UNLOADED: _ClassVar[ModelState]
 MODEL_STATE_UNSPECIFIED: ModelState
 MODEL_STATE_LOADING: ModelState
 MODEL_STATE_AVAILABLE: ModelState
 MODEL_STATE_UNLOADING: ModelState
 MODEL_STATE_FAILED: ModelState
+MODEL_STATE_UNLOADED: ModelState
 
 class ModelSpec(_message.Message):
     __slots__ = ("name", "backend", "source", "replicas", "versions")
@@ -35,17 +37,19 @@ class ModelSpec(_message.Message):
     def __init__(self, name: _Optional[str] = ..., backend: _Optional[str] = ..., source: _Optional[str] = ..., replicas: _Optional[int] = ..., versions: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class HostedModel(_message.Message):
-    __slots__ = ("name", "version", "state", "signature_digest", "platform", "message")
+    __slots__ = ("name", "version", "state", "signature_digest", "platform", "message", "memory_bytes")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_DIGEST_FIELD_NUMBER: _ClassVar[int]
     PLATFORM_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     state: ModelState
     signature_digest: str
     platform: str
     message: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., state: _Optional[_Union[ModelState, str]] = ..., signature_digest: _Optional[str] = ..., platform: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+    memory_bytes: int
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., state: _Optional[_Union[ModelState, str]] = ..., signature_digest: _Optional[str] = ..., platform: _Optional[str] = ..., message: _Optional[str] = ..., memory_bytes: _Optional[int] = ...) -> None: ...

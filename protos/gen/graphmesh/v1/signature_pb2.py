@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cgraphmesh/v1/signature.proto\x12\x0cgraphmesh.v1\"^\n\nTensorSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\t\x12\x0c\n\x04text\x18\x04 \x01(\x08\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\"`\n\tSignature\x12(\n\x06inputs\x18\x01 \x03(\x0b\x32\x18.graphmesh.v1.TensorSpec\x12)\n\x07outputs\x18\x02 \x03(\x0b\x32\x18.graphmesh.v1.TensorSpecb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cgraphmesh/v1/signature.proto\x12\x0cgraphmesh.v1\"^\n\nTensorSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\t\x12\x0c\n\x04text\x18\x04 \x01(\x08\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\"s\n\tSignature\x12(\n\x06inputs\x18\x01 \x03(\x0b\x32\x18.graphmesh.v1.TensorSpec\x12)\n\x07outputs\x18\x02 \x03(\x0b\x32\x18.graphmesh.v1.TensorSpec\x12\x11\n\tstreaming\x18\x03 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,5 +34,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TENSORSPEC']._serialized_start=46
   _globals['_TENSORSPEC']._serialized_end=140
   _globals['_SIGNATURE']._serialized_start=142
-  _globals['_SIGNATURE']._serialized_end=238
+  _globals['_SIGNATURE']._serialized_end=257
 # @@protoc_insertion_point(module_scope)
