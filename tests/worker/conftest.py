@@ -13,8 +13,9 @@ import pytest
 import pytest_asyncio
 
 from graphmesh.registry import GatewayRecord, MemoryKV, Registry
-from graphmesh.worker import ModelConfig, Worker, WorkerConfig
+from graphmesh.worker import ModelConfig, WorkerConfig
 from graphmesh.worker.backends.python import _import_file
+from graphmesh.worker.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -59,6 +60,14 @@ ALL_TOYS = (
     toy("WrongOutput", name="wrong-output"),
     toy("Fill"),
     toy("Unloadable"),
+    toy("Count"),
+    toy("CountAsync", name="count-async"),
+    toy("Blocks"),
+    toy("Tokens"),
+    toy("Drifts"),
+    toy("Echo"),
+    toy("Sluggish"),
+    toy("Together"),
 )
 
 
@@ -80,7 +89,12 @@ async def worker(registry: Registry) -> AsyncIterator[Worker]:
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def other(registry: Registry) -> AsyncIterator[Worker]:
     """A second worker, registered as the gateway too: what the first one lacks, it calls there."""
-    models = (toy("Add", name="far"), toy("Raises", name="far-raises"), toy("Sleep", name="far-sleep"))
+    models = (
+        toy("Add", name="far"),
+        toy("Raises", name="far-raises"),
+        toy("Sleep", name="far-sleep"),
+        toy("Count", name="far-count"),
+    )
     async with Worker(WorkerConfig(worker_id="w2", models=models), registry) as running:
         gateway = GatewayRecord(gateway_id="g1", host="127.0.0.1", port=running.grpc_port)
         async with await registry.register_gateway(gateway):

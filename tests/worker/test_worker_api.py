@@ -17,12 +17,12 @@ from google.rpc import error_details_pb2, status_pb2
 from graphmesh.core.errors import Code, GraphmeshError, from_code
 from graphmesh.core.inference import InferenceRequest
 from graphmesh.core.tensor import BYTES, DTYPES, Tensor, datatype_of
-from graphmesh.worker.wire import encode_request, response_from_wire
+from graphmesh.worker.forms.wire import encode_request, response_from_wire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from graphmesh.worker import Worker
+    from graphmesh.worker.worker import Worker
 
     Inputs = Mapping[str, Tensor]
     Http = Callable[..., Awaitable[Any]]
@@ -293,6 +293,11 @@ async def test_failed_model(worker: Worker, shell: Shell) -> None:
 async def test_deadline(worker: Worker, shell: Shell, model: str) -> None:
     """A call ends at its deadline, whether the model is on the loop or on a thread."""
     loop = asyncio.get_running_loop()
+    hosted = worker.catalog.find(model)
+    assert hosted is not None
+    async with asyncio.timeout(5):
+        while hosted._execution.statistics.running:  # type: ignore[union-attr]  # noqa: ASYNC110 - of the test before
+            await asyncio.sleep(0.01)
     started = loop.time()
     with pytest.raises(GraphmeshError) as caught:
         await shell(worker, _request(model, seconds=_scalar(0.5, "f8")), 0.1)

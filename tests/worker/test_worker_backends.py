@@ -77,8 +77,9 @@ def test_class_from_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         ("no.such.module:Model", "ModuleNotFoundError"),
         ("greeter.py", "source must be file.py:Class"),
         ("{tmp}/bad.py:Missing", "'Missing' must be a class with a predict method"),
+        ("{tmp}/bad.py:Untypd", "'Untypd' must be a class with a predict method; did you mean 'Untyped'?"),
         ("{tmp}/bad.py:NoPredict", "'NoPredict' must be a class with a predict method"),
-        ("{tmp}/bad.py:Untyped", "'x' of predict must be annotated"),
+        ("{tmp}/bad.py:Untyped", "'x' of predict has no annotation"),
         ("{tmp}/bad.py:Raises", "OSError: cannot read weights.bin"),
         ("{tmp}/bad.py:Exits", "SystemExit: 3"),
         ("{tmp}/syntax.py:Model", "SyntaxError"),
@@ -111,7 +112,7 @@ def test_wrong_constructor_arguments(tmp_path: Path) -> None:
 
 def test_unknown_backend() -> None:
     """A backend that does not exist is refused with those that do."""
-    with pytest.raises(LoadFailed, match="backend must be one of onnx, python, got 'caffe'"):
+    with pytest.raises(LoadFailed, match=r"backend must be one of lightgbm, mlflow, onnx, .*, got 'caffe'"):
         load_model(ModelConfig(name="m", source="x", backend="caffe"))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from graphmesh.core.errors import InvalidRequest, InvalidTensor, ModelFailed
-from graphmesh.worker.contract import read_contract
+from graphmesh.worker.hosting.contract import read_contract
 
 Image = Annotated[np.ndarray, "UINT8 (H, W, 3)"]
 
@@ -154,6 +154,15 @@ def _bad_shape(x: Annotated[np.ndarray, "FP32 [N]"]) -> float: ...  # type: igno
 def _bad_dimension(x: Annotated[np.ndarray, "FP32 (N+1,)"]) -> float: ...  # type: ignore[empty-body]
 
 
+def _default(x: float, n: int = 3) -> float: ...  # type: ignore[empty-body]
+
+
+def _plain_dict(x: float) -> dict[str, float]: ...  # type: ignore[empty-body]
+
+
+def _plain_tuple(x: float) -> tuple[int, int]: ...  # type: ignore[empty-body]
+
+
 def _star(*x: float) -> float: ...  # type: ignore[empty-body]
 
 
@@ -161,8 +170,11 @@ def _star(*x: float) -> float: ...  # type: ignore[empty-body]
     ("predict", "said"),
     [
         (_no_return, "must annotate what it returns"),
-        (_no_annotation, "'x' of predict must be annotated"),
-        (_bare_array, "'x' of predict must be annotated"),
+        (_no_annotation, "'x' of predict has no annotation; it must be Annotated"),
+        (_bare_array, "'x' of predict must be annotated .* got ndarray$"),
+        (_default, "'n' of predict must have no default, for every input is required"),
+        (_plain_dict, "predict returns dict, .* return a TypedDict or a dataclass"),
+        (_plain_tuple, "predict returns tuple, .* return a TypedDict or a dataclass"),
         (_bad_datatype, "a type must look like"),
         (_bad_shape, "a type must look like"),
         (_bad_dimension, "a dimension must be"),

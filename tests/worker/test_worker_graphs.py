@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from graphmesh.core.tensor import Tensor
     from graphmesh.graph.spec import Graph
     from graphmesh.registry import GraphRecord, Registry
-    from graphmesh.worker import Worker
+    from graphmesh.worker.worker import Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -16,9 +16,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from graphmesh.core.inference import InferenceRequest
+from graphmesh.core.oip import EXTENSIONS
 from graphmesh.oip import open_inference_pb2 as pb
 from graphmesh.v1 import inference_service_pb2, inference_service_pb2_grpc
-from graphmesh.worker.wire import encode_request, response_from_wire
+from graphmesh.worker.forms.wire import encode_request, response_from_wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from graphmesh.worker import Worker
+    from graphmesh.worker.worker import Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -55,7 +56,7 @@ async def test_server(channel: grpc.aio.Channel) -> None:
     assert (await _call(channel, "ServerLive", pb.ServerLiveRequest(), pb.ServerLiveResponse)).live
     assert (await _call(channel, "ServerReady", pb.ServerReadyRequest(), pb.ServerReadyResponse)).ready
     metadata = await _call(channel, "ServerMetadata", pb.ServerMetadataRequest(), pb.ServerMetadataResponse)
-    assert (metadata.name, list(metadata.extensions)) == ("graphmesh", ["binary_tensor_data"])
+    assert (metadata.name, tuple(metadata.extensions)) == ("graphmesh", EXTENSIONS)
 
 
 async def test_models(channel: grpc.aio.Channel) -> None:
@@ -82,7 +83,7 @@ async def test_malformed_messages(channel: grpc.aio.Channel) -> None:
 async def test_unknown_method(channel: grpc.aio.Channel) -> None:
     """A method that is not offered is UNIMPLEMENTED."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await channel.unary_unary(f"{SERVICE}/ModelStatistics")(b"")
+        await channel.unary_unary(f"{SERVICE}/ModelTeleport")(b"")
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 

@@ -13,13 +13,14 @@ import orjson
 import pytest
 
 from graphmesh.core.inference import InferenceRequest
-from graphmesh.worker.wire import encode_request, response_from_wire
+from graphmesh.core.oip import EXTENSIONS
+from graphmesh.worker.forms.wire import encode_request, response_from_wire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from types import ModuleType
 
-    from graphmesh.worker import Worker
+    from graphmesh.worker.worker import Worker
 
     Http = Callable[..., Awaitable[Any]]
 
@@ -39,7 +40,7 @@ async def test_probes_and_metadata(worker: Worker, http: Http) -> None:
     """Probes, server and model metadata answer in the protocol's form."""
     for path in ("/healthz/live", "/healthz/ready", "/v2/health/live", "/v2/health/ready", "/v2", "/v2/"):
         assert (await http(worker.http_port, path)).status == 200
-    assert (await http(worker.http_port, "/v2")).json["extensions"] == ["binary_tensor_data"]
+    assert (await http(worker.http_port, "/v2")).json["extensions"] == list(EXTENSIONS)
     metadata = (await http(worker.http_port, "/v2/models/add")).json
     assert (metadata["name"], metadata["versions"]) == ("add", ["2", "1"])
     assert (await http(worker.http_port, "/v2/models/add/versions/1")).json["versions"] == ["1"]
@@ -167,6 +168,16 @@ async def test_encodings(worker: Worker, http: Http) -> None:
     assert (await http(worker.http_port, ADD, body, headers={"content-encoding": "br"})).status == 501
 
 
+async def test_large_answers_vary_by_encoding(worker: Worker, http: Http) -> None:
+    """Whoever keeps a large answer is told that it depends on `accept-encoding`, also if it is not compressed."""
+    large, small = (orjson.dumps({"x": [1.5] * count}) for count in (5000, 1))
+    for accepted in ("gzip", "identity"):
+        reply = await http(worker.http_port, ADD, large, headers={"accept-encoding": accepted})
+        assert reply.headers["vary"] == "accept-encoding"
+        assert reply.headers.get("content-encoding", "identity") == accepted
+    assert "vary" not in (await http(worker.http_port, ADD, small)).headers
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -210,9 +221,10 @@ async def test_metrics(worker: Worker, http: Http) -> None:
     await http(worker.http_port, "/v1/models/add/versions/1:predict", b'{"x":[1]}')
     await http(worker.http_port, "/v1/models/add/versions/1:predict", b'{"x":[[1]]}')
     text = (await http(worker.http_port, "/metrics")).body.decode()
-    assert 'graphmesh_worker_requests_total{code="OK",model="add",version="1"}' in text
-    assert 'graphmesh_worker_requests_total{code="INVALID_ARGUMENT",model="add",version="1"}' in text
+    assert 'graphmesh_worker_requests_total{model="add",version="1",code="OK"}' in text
+    assert 'graphmesh_worker_requests_total{model="add",version="1",code="INVALID_ARGUMENT"}' in text
     assert 'graphmesh_worker_request_duration_seconds_count{model="add",version="1"}' in text
+    assert 'graphmesh_worker_model_ready{model="add",version="1"} 1' in text
     assert "graphmesh_worker_unknown_requests_total" in text
     assert "process_cpu_seconds_total" in text
     assert "made-up" not in text
@@ -251,11 +263,12 @@ async def test_queued_call_of_a_caller_that_left_never_runs(worker: Worker, toys
     first = asyncio.create_task(_block(worker, 0.3))
     await _eventually(lambda: toys.Block.calls == calls + 1)
     waiting = asyncio.create_task(_block(worker, 0.3))
-    statistics = worker.catalog.find("block")._instances  # type: ignore[union-attr]
-    await _eventually(lambda: statistics.statistics.waiting == 1)
+    execution = worker.catalog.find("block")._execution  # type: ignore[union-attr]
+    assert execution is not None
+    await _eventually(lambda: execution.statistics.waiting == 1)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
-    await _eventually(lambda: statistics.statistics.waiting == 0)
+    await _eventually(lambda: execution.statistics.waiting == 0)
     assert b"200 OK" in await first
     assert toys.Block.calls == calls + 1
 

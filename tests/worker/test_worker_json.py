@@ -14,7 +14,7 @@ from graphmesh.core.errors import Code, GraphmeshError, InvalidRequest, InvalidT
 from graphmesh.core.inference import InferenceResponse
 from graphmesh.core.signature import Signature, TensorSpec
 from graphmesh.core.tensor import BYTES, DTYPES
-from graphmesh.worker import natural, oip_json
+from graphmesh.worker.forms import natural, oip_json
 
 if TYPE_CHECKING:
     from graphmesh.core.tensor import Tensor
@@ -39,6 +39,7 @@ def _natural(body: object, kind: str = "FP32") -> Tensor:
         ([[1, 2], [3, 4]], "FP32", np.array([[1, 2], [3, 4]], dtype=np.float32)),
         ([1, 2.5], "FP64", np.array([1, 2.5])),
         ([0.5], "FP16", np.array([0.5], dtype=np.float16)),
+        ([0.5, 3], "BF16", np.array([0.5, 3], dtype=DTYPES["BF16"])),
         (3, "INT64", np.array(3)),
         ([True], "BOOL", np.array([True])),
         ([255], "UINT8", np.array([255], dtype=np.uint8)),
@@ -54,6 +55,36 @@ def test_natural_numbers(value: object, kind: str, expected: Tensor) -> None:
     np.testing.assert_array_equal(array, expected)
 
 
+@pytest.mark.parametrize("kind", ["FP16", "BF16", "FP32", "FP64"])
+def test_null_is_nan(kind: str) -> None:
+    """Where fractions are taken null stands for NaN, as it does in answers; OIP's JSON has no such thing."""
+    array = _natural({"x": [[1, None], [None, 2.5]]}, kind).astype(np.float64)
+    np.testing.assert_array_equal(array, [[1, np.nan], [np.nan, 2.5]])
+    assert np.isnan(_natural({"x": None}, kind).astype(np.float64))
+    if not kind.endswith("16"):  # those have no OIP JSON at all
+        body = {"inputs": [{"name": "x", "datatype": kind, "shape": [1], "data": [None]}]}
+        with pytest.raises(InvalidTensor, match="must be numbers, got null"):
+            oip_json.decode_infer(orjson.dumps(body), None)
+
+
+@pytest.mark.parametrize(("value", "kind"), [([1, 2], "FP32"), ([[1]], "INT64"), ("a", "TEXT"), (True, "BOOL")])
+def test_inputs_are_read_only(value: object, kind: str) -> None:
+    """A model that writes into its inputs fails by JSON as it does by raw bytes."""
+    assert not _natural({"x": value}, kind).flags.writeable
+    if kind == "FP32":
+        body = {"inputs": [{"name": "x", "datatype": kind, "shape": [1, 2], "data": value}]}
+        assert not oip_json.decode_infer(orjson.dumps(body), None)[0].inputs["x"].flags.writeable
+
+
+@pytest.mark.parametrize("datatype", ["FP16", "BF16"])
+def test_natural_answers_of_half_precision(datatype: str) -> None:
+    """Half precision is written as numbers, as arrays and as scalars; what JSON lacks is null."""
+    values = {"y": np.array([1.5, np.nan], DTYPES[datatype]), "z": np.array(2, DTYPES[datatype])}
+    response = InferenceResponse(model="m", version="1", outputs=values)
+    signature = _signature(("y", datatype, 1), ("z", datatype, 0))
+    assert orjson.loads(natural.encode_answer(response, signature))["outputs"] == {"y": [1.5, None], "z": 2.0}
+
+
 def test_natural_text_and_bytes() -> None:
     """A string is UTF-8 text; an object with b64 is bytes."""
     assert _natural({"x": ["né", {"b64": "/w=="}]}, "BYTES").tolist() == ["né".encode(), b"\xff"]
@@ -65,13 +96,18 @@ def test_natural_text_and_bytes() -> None:
     [
         ([1, "2"], "FP32", "elements must be numbers, got a string"),
         ([True], "FP32", "elements must be numbers, got a boolean"),
-        ([None], "FP32", "elements must be numbers, got null"),
+        ([None], "INT32", "elements must be whole numbers, got null"),
+        ([None], "BOOL", "elements must be true or false, got null"),
+        ([None], "TEXT", "got null"),
+        ([[None], None], "FP32", "lists at level 1 must have equal lengths"),
         ([1.5], "INT32", "elements must be whole numbers, got a fraction"),
         ([True], "INT32", "elements must be whole numbers, got a boolean"),
         ([1], "BOOL", "elements must be true or false, got a number"),
         ([300], "UINT8", "elements must be from 0 to 255"),
         ([-1], "UINT64", "elements must be from 0"),
         ([1e39], "FP32", "elements must be within its range"),
+        ([1e39], "BF16", "elements must be within its range"),
+        (["1"], "BF16", "elements must be numbers, got a string"),
         ([[1], [2, 3]], "FP32", "lists at level 1 must have equal lengths"),
         ([[1], 2], "FP32", "lists at level 1 must have equal lengths"),
         ([1, [2]], "FP32", "elements must be numbers, got a list"),
@@ -248,7 +284,8 @@ def test_oip_binary_by_default() -> None:
         (_oip(_x(shape=[-1], data=[1])), None, "must not be negative"),
         (_oip(_x(shape="2", data=[1])), None, "inputs[0].shape must be a list"),
         (_oip(_x(datatype="FP99", data=[1])), None, "datatype must be one of"),
-        (_oip(_x(datatype="FP16", data=[1, 2])), None, "FP16 must be sent as binary data"),
+        (_oip(_x(datatype="FP16", data=[1, 2])), None, "FP16 has no JSON form"),
+        (_oip(_x(datatype="BF16", data=[1, 2])), None, "BF16 has no JSON form"),
         (_oip(_x(parameters={"binary_data_size": 8})), None, "binary_data_size must be from 0 to 0, got 8"),
         (_oip(_x(data=[1, 2], parameters={"binary_data_size": 0})), None, "either data or binary_data_size"),
         (_oip(_x(data=[1, 2])) + b"1", str(len(_oip(_x(data=[1, 2])))), "1 bytes are left over"),
@@ -280,8 +317,8 @@ def test_oip_not_offered() -> None:
 
 
 def test_oip_outputs_without_a_json_form() -> None:
-    """FP16 and bytes that are not text must be asked for as binary data."""
-    for array in (np.zeros(1, dtype=np.float16), np.array([b"\xff"], dtype=object)):
+    """FP16, BF16 and bytes that are not text must be asked for as binary data."""
+    for array in (np.zeros(1, dtype=np.float16), np.zeros(1, dtype=DTYPES["BF16"]), np.array([b"\xff"], dtype=object)):
         with pytest.raises(InvalidRequest, match="ask for binary_data"):
             oip_json.encode_infer(_answer(y=array), oip_json.Wanted())
         assert oip_json.encode_infer(_answer(y=array), oip_json.Wanted(binary=True)).header_length

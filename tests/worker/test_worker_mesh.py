@@ -9,14 +9,14 @@ import grpc.aio
 import numpy as np
 import pytest
 
-from graphmesh.cli.local import free_port
+from graphmesh.cli.ports import free_port
 from graphmesh.core.clock import Deadline
-from graphmesh.core.errors import Code, DeadlinePassed, GraphmeshError, ModelNotReady, Unavailable
+from graphmesh.core.errors import Code, DeadlinePassed, GraphmeshError, ModelNotReady, Overloaded, Unavailable
 from graphmesh.core.inference import InferenceRequest, InferenceResponse
 from graphmesh.core.status import rpc_status
 from graphmesh.registry import GatewayRecord, Snapshot
+from graphmesh.worker.forms.wire import decode_request, encode_response
 from graphmesh.worker.mesh import Mesh
-from graphmesh.worker.wire import decode_request, encode_response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -140,6 +140,15 @@ async def test_other_codes_are_final(gateways: list[Gateway]) -> None:
             await mesh.infer(_request())
     assert caught.value.code is Code.RESOURCE_EXHAUSTED
     assert sum(len(gateway.calls) for gateway in gateways) == 1
+
+
+async def test_a_pushback_is_passed_on(gateways: list[Gateway]) -> None:
+    """When a worker elsewhere says after how long a repeat has a chance, whoever called through the mesh hears it."""
+    gateways[0].error = Overloaded("too many calls", retry_after_s=1.5)
+    async with Mesh(lambda: _snapshot(gateways[0].port), max_message_bytes=1 << 20) as mesh:
+        with pytest.raises(Overloaded) as caught:
+            await mesh.infer(_request())
+    assert caught.value.retry_after_s == 1.5
 
 
 async def test_passed_deadline_is_not_called(gateways: list[Gateway]) -> None:

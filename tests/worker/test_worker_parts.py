@@ -18,11 +18,12 @@ from graphmesh.core.errors import Code, GraphmeshError, InvalidRequest, NotFound
 from graphmesh.core.inference import InferenceRequest
 from graphmesh.core.status import as_graphmesh_error, grpc_headers, json_error, rpc_status
 from graphmesh.registry import MemoryKV, ModelState, Registry, WorkerState
-from graphmesh.worker import ModelConfig, Worker, WorkerConfig
-from graphmesh.worker.headers import apply_headers
-from graphmesh.worker.metrics import Metrics
-from graphmesh.worker.routes import Action, Route, match
-from graphmesh.worker.servicer import status_code
+from graphmesh.worker import ModelConfig, WorkerConfig
+from graphmesh.worker.forms.headers import apply_headers
+from graphmesh.worker.http.routes import Action, Route, match
+from graphmesh.worker.metrics.families import Metrics
+from graphmesh.worker.rpc.servicer_errors import status_code
+from graphmesh.worker.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     [
         {"name": "Bad Name"},
         {"version": "one"},
-        {"instances": 0},
+        {"instances": -1},
         {"source": ""},
     ],
 )
@@ -43,16 +44,9 @@ def test_model_config_is_checked(options: dict[str, Any]) -> None:
         ModelConfig(**{"name": "m", "source": "m.py:M", **options})
 
 
-def test_backend_is_inferred() -> None:
-    """A file's ending chooses the backend unless one is named."""
-    assert ModelConfig(name="m", source="a/b.onnx").kind == "onnx"
-    assert ModelConfig(name="m", source="a.py:B").kind == "python"
-    assert ModelConfig(name="m", source="a.py:B", backend="onnx").kind == "onnx"
-
-
 def test_models_must_differ() -> None:
     """One name and version is hosted once."""
-    one = ModelConfig(name="m", source="m.py:M")
+    one = ModelConfig(name="m", source="m.py:M", version="1")
     with pytest.raises(InvalidRequest, match="twice: m version 1"):
         WorkerConfig(worker_id="w", models=(one, one))
 
@@ -99,6 +93,13 @@ def test_headers() -> None:
 def test_grpc_timeout(text: str, seconds: float) -> None:
     """All units of `grpc-timeout` are known."""
     assert _apply(grpc_timeout=text).deadline.remaining() == pytest.approx(seconds, abs=0.05)
+
+
+def test_two_timeouts() -> None:
+    """Of gRPC's and the REST caller's own timeout, the earlier of both counts."""
+    for grpc_timeout, own_ms in (("1S", "5000"), ("5S", "1000")):
+        request = _apply(grpc_timeout=grpc_timeout, x_graphmesh_timeout_ms=own_ms)
+        assert request.deadline.remaining() == pytest.approx(1, abs=0.05)
 
 
 @pytest.mark.parametrize("text", ["", "S", "1", "1s", "-1S", "1.5S", "123456789S", "\uff11S"])
@@ -177,7 +178,7 @@ def test_unknown_errors_become_internal(caplog: pytest.LogCaptureFixture) -> Non
 
 def test_metrics_without_calls() -> None:
     """Metrics are well-formed before the first call."""
-    assert b"graphmesh_worker_unknown_requests_total 0.0" in Metrics().text()
+    assert b"graphmesh_worker_unknown_requests_total 0\n" in Metrics().text()
 
 
 async def test_record_of_a_worker(toy: Callable[..., ModelConfig]) -> None:

@@ -7,6 +7,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 import pytest_asyncio
 
@@ -42,10 +43,12 @@ class Sleeps:
 RUN = """
 import asyncio, logging, sys
 from graphmesh.core.errors import StartFailed
-from graphmesh.worker import ModelConfig, WorkerConfig, run_worker
+from graphmesh.worker import Isolation, ModelConfig, WorkerConfig
+from graphmesh.worker.process import run_worker
 logging.basicConfig(level=logging.INFO)
 etcd, worker_id, *sources = sys.argv[1:]
-models = tuple(ModelConfig(name=source.split(":")[-1].split("/")[-1].lower(), source=source)
+models = tuple(ModelConfig(name=source.split(":")[-1].split("/")[-1].lower(), source=source.removeprefix("apart="),
+                           isolation=Isolation.PROCESS if source.startswith("apart=") else Isolation.NONE)
                for source in sources)
 config = WorkerConfig(worker_id=worker_id, etcd=(etcd,), models=models, drain_s=0.3, grace_s=5, ttl_s=5)
 try:
@@ -131,6 +134,27 @@ async def test_sigterm_while_loading(start: Start, models: Path) -> None:
     process.send_signal(signal.SIGTERM)
     code, log = await _ends(process)
     assert (code, "Traceback" in log) == (0, False), log
+
+
+async def _model_process(worker: asyncio.subprocess.Process) -> psutil.Process:
+    """Wait for the process of an isolated model that is not only there to read its source."""
+    async with asyncio.timeout(20):
+        while True:
+            for child in psutil.Process(worker.pid).children():
+                await asyncio.sleep(0.7)
+                if child.is_running():
+                    return child
+            await asyncio.sleep(0.05)
+
+
+async def test_sigterm_while_an_isolated_model_loads(start: Start, models: Path) -> None:
+    """SIGTERM while a model loads in a process of its own: exit code 0, and that process is gone."""
+    process = await start("apart", f"apart={models}:Slow")
+    child = await _model_process(process)
+    process.send_signal(signal.SIGTERM)
+    code, log = await _ends(process)
+    assert (code, "Traceback" in log) == (0, False), log
+    assert not child.is_running()
 
 
 async def test_second_signal(mirror: Mirror, start: Start, models: Path, http: Http) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from graphmesh.core.clock import NO_DEADLINE, Deadline
 from graphmesh.core.errors import Cancelled, DeadlinePassed
-from graphmesh.worker.watch import Watches
+from graphmesh.worker.http.watch import Watches
 
 
 class Connection:

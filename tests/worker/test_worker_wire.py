@@ -14,7 +14,7 @@ from graphmesh.core.inference import InferenceRequest, InferenceResponse
 from graphmesh.core.signature import TensorSpec
 from graphmesh.core.tensor import BYTES, DTYPES
 from graphmesh.oip import open_inference_pb2 as pb
-from graphmesh.worker.wire import (
+from graphmesh.worker.forms.wire import (
     decode_request,
     encode_request,
     encode_response,
@@ -155,7 +155,7 @@ def test_typed_contents(datatype: str, field: str, values: list[object]) -> None
         (_message(shape=[2**40, 2**40], fp32_contents=[1.0]), "takes 1208925819614629174706176 elements"),
         (_message(shape=[1] * 33, raw=[b"1234"]), "at most 32 dimensions"),
         (_message(datatype="FP99", raw=[b"12345678"]), "datatype must be one of"),
-        (_message(datatype="FP16", fp32_contents=[1, 2]), "inputs[0].datatype must be one of"),
+        (_message(datatype="FP16", fp32_contents=[1, 2]), "inputs[0].datatype FP16 has no typed contents"),
         (_message(int_contents=[1, 2]), "FP32 elements belong into fp32_contents, got int_contents"),
         (_message(datatype="INT8", int_contents=[1, 300]), "INT8 elements must be from -128 to 127"),
         (_message(datatype="BYTES", shape=[1], raw=[b"\xff\xff\xff\xff1"]), "goes past the end"),
@@ -220,3 +220,13 @@ def test_answer_that_lies() -> None:
     message.raw_output_contents.append(b"1")
     with pytest.raises(InvalidTensor):
         response_from_wire(message.SerializeToString())
+
+
+def test_inputs_are_read_only() -> None:
+    """Typed and raw, numbers and bytes: a model that writes into its inputs fails in every form."""
+    typed = pb.ModelInferRequest(model_name="m")
+    typed.inputs.add(name="x", datatype="FP32", shape=[1, 1]).contents.fp32_contents.append(1)
+    typed.inputs.add(name="y", datatype=BYTES, shape=[1]).contents.bytes_contents.append(b"a")
+    raw = InferenceRequest(model="m", inputs=dict(request_from_wire(typed).inputs))
+    for request in (request_from_wire(typed), decode_request(encode_request(raw))):
+        assert [array.flags.writeable for array in request.inputs.values()] == [False, False]

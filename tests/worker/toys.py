@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator, Iterator  # noqa: TC003 - annotations of predict are read
 from dataclasses import dataclass
 from typing import Annotated, TypedDict
 
 import numpy as np
 
-from graphmesh.core.errors import from_code
+from graphmesh.core.errors import Overloaded, from_code
+from graphmesh.worker import Context, batched
 
 Vector = Annotated[np.ndarray, "FP32 (N,)"]
 
@@ -167,3 +169,131 @@ class Unloadable:
     def predict(self, x: Vector) -> Sum:
         """Never run."""
         return {"y": x}
+
+
+class Count:
+    """Counts on a thread, with a pause before each number; notes what becomes of its generators."""
+
+    yielded: tuple[float, ...] = ()
+    """When it yielded; monotonic seconds."""
+    closed: tuple[float, ...] = ()
+    """When a generator was left; monotonic seconds."""
+    left: tuple[bool, ...] = ()
+    """For each that ended, whether its context said that the caller had left."""
+
+    def predict(self, n: int, pause_s: float, context: Context) -> Iterator[int]:
+        """Yield 0 to n - 1; fail on purpose where the parameter says so."""
+        kind = type(self)
+        context.set_header("x-count", str(n))
+        try:
+            for i in range(n):
+                time.sleep(pause_s)
+                if context.parameters.get("fail_at") == i:
+                    raise from_code(9, f"fails at {i} on purpose")
+                if context.parameters.get("break_at") == i:
+                    message = "secret at /etc/passwd"
+                    raise ValueError(message)
+                kind.yielded += (time.monotonic(),)
+                yield i
+        except GeneratorExit:
+            kind.closed += (time.monotonic(),)
+            raise
+        finally:
+            kind.left += (context.cancelled,)
+
+
+class CountAsync:
+    """Counts on the event loop; notes what becomes of its generators."""
+
+    closed = 0
+    running = 0
+
+    async def predict(self, n: int, pause_s: float) -> AsyncIterator[int]:
+        """Yield 0 to n - 1."""
+        kind = type(self)
+        kind.running += 1
+        try:
+            for i in range(n):
+                await asyncio.sleep(pause_s)
+                yield i
+        except (GeneratorExit, asyncio.CancelledError):
+            kind.closed += 1
+            raise
+        finally:
+            kind.running -= 1
+
+
+class Blocks:
+    """Yields blocks of bytes as fast as they are taken."""
+
+    made = 0
+
+    def predict(self, n: int, size: int) -> Iterator[Annotated[np.ndarray, "UINT8 (N,)"]]:
+        """Yield n blocks."""
+        for _ in range(n):
+            type(self).made += 1
+            yield np.zeros(size, dtype=np.uint8)
+
+
+class Tokens:
+    """A text model as Triton's generate expects it, with inputs of rank one."""
+
+    def predict(
+        self,
+        text_input: Annotated[np.ndarray, "TEXT (1,)"],
+        grid: Annotated[np.ndarray, "INT64 (N, 2)"],
+        context: Context,
+    ) -> Iterator[Token]:
+        """Yield the words, numbered, with the grid's shape and a parameter beside them."""
+        scale = context.parameters.get("scale", 1)
+        for index, word in enumerate(str(text_input[0]).split()):
+            text = np.array([word], dtype=object)
+            yield {"text_output": text, "index": index * int(scale), "shape": list(grid.shape)}
+
+
+class Token(TypedDict):
+    """What `Tokens` yields."""
+
+    text_output: Annotated[np.ndarray, "TEXT (1,)"]
+    index: int
+    shape: list[int]
+
+
+class Drifts:
+    """Keeps to its signature once, then does not."""
+
+    def predict(self, n: int) -> Iterator[Annotated[np.ndarray, "FP32 (N,)"]]:
+        """Yield singles, then doubles."""
+        yield np.zeros(n, dtype=np.float32)
+        yield np.zeros(n, dtype=np.float64)
+
+
+class Echo:
+    """Tells what its context knows, and sets a response header."""
+
+    async def predict(self, name: str, context: Context) -> str:
+        """Return the value of an incoming header."""
+        context.set_header("x-echo", context.request_id or "none")
+        return str(context.headers.get(name, ""))
+
+
+class Sluggish:
+    """Refuses, and says when to come again."""
+
+    async def predict(self, x: Vector) -> Sum:
+        """Refuse."""
+        message = "too many are waiting"
+        raise Overloaded(message, retry_after_s=1.5)
+
+
+class Together:
+    """Adds one to the rows of many calls at a time, slowly, and notes how many."""
+
+    rows: tuple[int, ...] = ()
+
+    @batched(max_batch_size=16)
+    def predict(self, x: Vector) -> Sum:
+        """Return x plus one."""
+        type(self).rows += (len(x),)
+        time.sleep(0.02)
+        return {"y": x + np.float32(1)}

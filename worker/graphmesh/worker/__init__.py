@@ -1,10 +1,12 @@
 """A worker hosts models, executes graphs and answers calls by gRPC and HTTP.
 
-`run_worker` runs one as a process; `Worker` is the same as an object with a lifetime.
+Here is what the classes that it hosts, and whoever configures it, need. The worker itself is `worker.Worker`, as a
+process `process.run_worker`; they are not imported here, so that a model's class does not bring the servers along.
 """
 
-from graphmesh.worker.config import ModelConfig, WorkerConfig
-from graphmesh.worker.process import run_worker
-from graphmesh.worker.worker import Worker
+from graphmesh.worker.batching import Batching
+from graphmesh.worker.config import Isolation, ModelConfig, WorkerConfig
+from graphmesh.worker.hosting.context import Context
+from graphmesh.worker.hosting.declare import batched, model
 
-__all__ = ["ModelConfig", "Worker", "WorkerConfig", "run_worker"]
+__all__ = ["Batching", "Context", "Isolation", "ModelConfig", "WorkerConfig", "batched", "model"]

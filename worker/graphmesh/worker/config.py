@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import enum
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,9 +14,22 @@ from graphmesh.core.names import check_model_name, check_version
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ModelConfig", "WorkerConfig"]
+    from graphmesh.core.signature import Signature
+    from graphmesh.worker.batching import Batching
+
+__all__ = ["Isolation", "ModelConfig", "WorkerConfig"]
 
 _MEBIBYTE = 1024 * 1024
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+class Isolation(enum.StrEnum):
+    """Where a model runs."""
+
+    NONE = "none"
+    """In the worker's process."""
+    PROCESS = "process"
+    """In a process of its own: its crash, hang or leak leaves other models alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,28 +39,52 @@ class ModelConfig:
     name: str
     """What clients call: `[a-z0-9][a-z0-9._-]{0,127}`."""
     source: str
-    """`path/model.onnx`, `path/file.py:Class` or `package.module:Class`."""
-    version: str = "1"
-    """Digits; the highest available version answers calls that name none."""
+    """A model file or folder, `path/file.py:Class` or `package.module:Class`."""
+    version: str = ""
+    """Digits; the highest available version answers calls that name none. Empty takes what the source says, else 1."""
     backend: str = ""
-    """`onnx` or `python`; empty takes `onnx` for `*.onnx`, else `python`."""
-    instances: int = 1
-    """How many sync `predict` calls may run at once, each on its own thread; at least 1."""
+    """What loads it; empty is found out from the source."""
+    instances: int = 0
+    """How many calls or batches a sync `predict` runs at once, each on a thread of its own; 0 takes what the source
+    says, else 1."""
+    batching: Batching | None = None
+    """How calls are gathered into batches; None takes what the source says, else none are."""
+    isolation: Isolation = Isolation.NONE
+    """Whether it runs in a process of its own."""
+    hang_s: float = 30.0
+    """With a process of its own: started again once all its instances are still busy this long after their callers
+    left."""
+    device: str = ""
+    """`cpu`, `cuda` or `cuda:1`; empty takes a GPU if the backend finds one."""
+    max_waiting: int = 1024
+    """How many calls may wait for an instance; more are refused (RESOURCE_EXHAUSTED)."""
+    max_wait_s: float = 30.0
+    """A call that would wait longer than this, by what was measured so far, is refused (RESOURCE_EXHAUSTED)."""
+    warmup: tuple[Mapping[str, object], ...] = ()
+    """Requests in natural JSON (inputs by name) that are run before the model is announced."""
+    sha256: str = ""
+    """The file's SHA-256, lower-case hex; it must match. Formats that can carry code are not loaded without it."""
     parameters: Mapping[str, object] = field(default_factory=dict)
-    """Keyword arguments of the Python class's constructor."""
+    """Keyword arguments of the Python class's constructor, or options of the backend."""
+    expects: Signature | None = None
+    """What a description beside the file says it takes and gives; a file that says otherwise is not loaded."""
+    in_folder: bool = False
+    """Whether a folder chose the source, which may be code only if `sha256` names it."""
 
     def __post_init__(self) -> None:
         check_model_name(self.name)
-        check_version(self.version)
-        if self.instances < 1:
-            raise InvalidRequest(f"model {self.name!r}: instances must be at least 1, got {self.instances}")
+        if self.version:
+            check_version(self.version)
+        if self.instances < 0:
+            raise InvalidRequest(f"model {self.name!r}: instances must be 0 or more, got {self.instances}")
+        if self.hang_s <= 0:
+            raise InvalidRequest(f"model {self.name!r}: hang_s must be positive, got {self.hang_s}")
+        if self.max_waiting < 0 or self.max_wait_s <= 0:
+            raise InvalidRequest(f"model {self.name!r}: max_waiting must not be negative, max_wait_s must be positive")
         if not self.source:
             raise InvalidRequest(f"model {self.name!r}: source must name a file or a class, got nothing")
-
-    @property
-    def kind(self) -> str:
-        """The backend's name, given or inferred."""
-        return self.backend or ("onnx" if self.source.endswith(".onnx") else "python")
+        if self.sha256 and not _SHA256.fullmatch(self.sha256):
+            raise InvalidRequest(f"model {self.name!r}: sha256 must be 64 lower-case hex digits, got {self.sha256!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,16 +24,16 @@ from graphmesh.graph.wire import graph_from_bytes
 from graphmesh.worker.drive import drive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from graphmesh.core.inference import Inferencer
     from graphmesh.core.signature import Signature
     from graphmesh.core.tensor import Tensor
     from graphmesh.graph.call import Call
     from graphmesh.registry import GraphRecord, Snapshot
-    from graphmesh.worker.catalog import Catalog
     from graphmesh.worker.handler import Servable
-    from graphmesh.worker.metrics import CallMetrics, Metrics
+    from graphmesh.worker.hosting.catalog import Catalog
+    from graphmesh.worker.metrics.families import CallMetrics, Metrics
 
 __all__ = ["GraphCatalog", "HostedGraph", "Revisions"]
 
@@ -205,6 +205,10 @@ class HostedGraph:
         return InferenceResponse(
             model=self.name, version=self.version, outputs=outputs, id=request.id, parameters=parameters
         )
+
+    async def stream(self, request: InferenceRequest) -> AsyncGenerator[InferenceResponse, None]:
+        """Run one request and yield its answer; nodes that stream are not offered yet."""
+        yield await self.infer(request)
 
     async def _make(self, call: Call, request: InferenceRequest, timeline: Timeline | None) -> Mapping[str, Tensor]:
         request.deadline.check("the node was called")

@@ -6,22 +6,28 @@ Finds the model or graph, runs it, counts it. Shells decode a request, call `Han
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from graphmesh.core.errors import Code, GraphmeshError, NotFound
+from graphmesh.core.logs import bind_request_id
 from graphmesh.core.names import check_model_name, check_version, close_names
+from graphmesh.worker.forms.headers import REQUEST_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import AsyncGenerator, Coroutine
 
     from graphmesh.core.inference import InferenceRequest, InferenceResponse
     from graphmesh.core.signature import Signature
-    from graphmesh.worker.catalog import Catalog
-    from graphmesh.worker.metrics import CallMetrics, Metrics
+    from graphmesh.worker.hosting.catalog import Catalog
+    from graphmesh.worker.metrics.families import CallMetrics, Metrics
 
 __all__ = ["Description", "Graphs", "Handler", "Servable"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +81,10 @@ class Servable(Protocol):
         """Run one request; see `graphmesh.core.inference.Inferencer`."""
         ...
 
+    def stream(self, request: InferenceRequest) -> AsyncGenerator[InferenceResponse, None]:
+        """Run one request and yield each of its answers: one, unless it is a model that streams."""
+        ...
+
 
 class Graphs(Protocol):
     """The graphs that this worker can execute."""
@@ -120,6 +130,15 @@ class Handler:
             raise self._unknown(name)
         return found
 
+    def models(self, name: str = "") -> list[Servable]:
+        """Return every version of a model, or of all models; none if no model has the name."""
+        return [model for model in self._catalog if name in {"", model.name}]
+
+    async def graphs(self) -> list[Servable]:
+        """Return the live revisions of all graphs, by name."""
+        found = [await self._graphs.find(name, 0) for name in sorted(self._graphs.names)]
+        return [graph for graph in found if graph is not None]
+
     async def describe(self, name: str, version: str = "", revision: int = 0) -> Description:
         """Return what clients may know of a model or graph; raises as `find`, and ModelNotReady while it loads."""
         servable = await self.find(name, version, revision)
@@ -147,22 +166,61 @@ class Handler:
         """Run one request through what was found for it, and count it."""
         started = time.perf_counter()
         metrics, code = servable.metrics, Code.OK
+        bind_request_id(request.headers.get(REQUEST_ID, ""))
         metrics.begin()
         try:
             return await servable.infer(request)
-        except GraphmeshError as error:
-            code = error.code
-            raise
-        except asyncio.CancelledError:
-            code = Code.DEADLINE_EXCEEDED if request.deadline.remaining() <= 0 else Code.CANCELLED
-            raise
-        except BaseException:
-            code = Code.INTERNAL
+        except BaseException as error:
+            code = _code(error, request)
             raise
         finally:
-            metrics.end(code, time.perf_counter() - started)
+            _end(servable, metrics, code, time.perf_counter() - started)
+
+    async def stream(self, servable: Servable, request: InferenceRequest) -> AsyncGenerator[InferenceResponse, None]:
+        """Run one request through what was found for it, yield each of its answers, and count it once.
+
+        Close what this returns: a caller that leaves is one that closes it.
+        """
+        started = time.perf_counter()
+        metrics, code = servable.metrics, Code.OK
+        bind_request_id(request.headers.get(REQUEST_ID, ""))
+        metrics.begin()
+        try:
+            async with contextlib.aclosing(servable.stream(request)) as answers:
+                index = 0
+                async for answer in answers:
+                    metrics.streamed(index, time.perf_counter() - started)
+                    index += 1
+                    yield answer
+        except BaseException as error:
+            code = _code(error, request)
+            raise
+        finally:
+            _end(servable, metrics, code, time.perf_counter() - started)
+
+    def encoded(self, response: InferenceResponse, started: float) -> None:
+        """Count the encoding of an answer, which began at ``started`` of `time.perf_counter` and is done now."""
+        self._metrics.serialised(response.model, response.version, time.perf_counter() - started)
 
     def _unknown(self, name: str) -> NotFound:
         near = close_names(name, [*self._catalog.names, *self._graphs.names])
         hint = f"; close names: {', '.join(near)}" if near else ""
         return NotFound(f"no model or graph is named {name!r} on this worker{hint}", metadata={"name": name})
+
+
+def _end(servable: Servable, metrics: CallMetrics, code: Code, seconds: float) -> None:
+    """Count a call out. No line for each at INFO: a flood of refusals must not become a flood of lines."""
+    metrics.end(code, seconds)
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.debug(
+            "call ended model=%s version=%s code=%s seconds=%.6f", servable.name, servable.version, code.name, seconds
+        )
+
+
+def _code(error: BaseException, request: InferenceRequest) -> Code:
+    """Return the code under which a call that ended so is counted."""
+    if isinstance(error, GraphmeshError):
+        return error.code
+    if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        return Code.DEADLINE_EXCEEDED if request.deadline.remaining() <= 0 else Code.CANCELLED
+    return Code.INTERNAL

@@ -20,24 +20,34 @@ from graphmesh.core.address import advertised_address
 from graphmesh.core.clock import Clock, SystemClock
 from graphmesh.core.errors import AlreadyExists, GraphmeshError, RegistryUnavailable, StartFailed
 from graphmesh.core.version import software_version
-from graphmesh.registry import ModelSpec, ModelState, WorkerRecord, WorkerState
-from graphmesh.worker.catalog import Catalog
+from graphmesh.registry import WorkerRecord, WorkerState
+from graphmesh.worker.config import Isolation
+from graphmesh.worker.forms.json_pool import JsonPool
 from graphmesh.worker.graphs import GraphCatalog
-from graphmesh.worker.grpc_server import GrpcServer
 from graphmesh.worker.handler import Handler
 from graphmesh.worker.health import Health
-from graphmesh.worker.http_server import HttpServer, bind_socket
-from graphmesh.worker.http_shell import HttpShell
+from graphmesh.worker.hosting.announcer import Announcer
+from graphmesh.worker.hosting.catalog import Catalog
+from graphmesh.worker.hosting.memory import LoadMeter
+from graphmesh.worker.hosting.model import Model
+from graphmesh.worker.hosting.own_thread import on_own_thread
+from graphmesh.worker.hosting.repository import Repository
+from graphmesh.worker.hosting.sources import resolve
+from graphmesh.worker.http.server import HttpServer, bind_socket
+from graphmesh.worker.http.shell import HttpShell
+from graphmesh.worker.isolation import IsolatedModel, resolve_apart
+from graphmesh.worker.management import WorkerManagement
 from graphmesh.worker.mesh import Mesh
-from graphmesh.worker.metrics import Metrics
-from graphmesh.worker.model import Model
-from graphmesh.worker.servicer import Servicer
+from graphmesh.worker.metrics.families import Metrics
+from graphmesh.worker.rpc.server import GrpcServer
+from graphmesh.worker.rpc.servicer import Servicer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from graphmesh.registry import Registry, Session
-    from graphmesh.worker.config import WorkerConfig
+    from graphmesh.worker.config import ModelConfig, WorkerConfig
 
 __all__ = ["Worker"]
 
@@ -58,9 +68,21 @@ class Worker:
         self._registry = registry
         self._start_time = time.time()
         self._clock = clock or SystemClock()
-        self.catalog = Catalog(
-            Model(model, worker_id=config.worker_id, metrics=self.metrics) for model in config.models
+        self._meter = LoadMeter()
+        self.catalog = Catalog()
+        self._announcer = Announcer(registry, self.catalog, self._clock)
+        self.repository = Repository(
+            config.models,
+            catalog=self.catalog,
+            make=self._make_model,
+            resolve=_resolved,
+            publisher=self._announcer,
+            clock=self._clock,
+            drain_s=config.drain_s,
+            grace_s=config.grace_s,
         )
+        self.metrics.hosted = self.catalog
+        self._json = JsonPool()
         self._mirror = registry.mirror()
         self._mesh = Mesh(lambda: self._mirror.snapshot, max_message_bytes=config.max_message_bytes)
         graphs = GraphCatalog(
@@ -103,6 +125,7 @@ class Worker:
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
         self.config.check_bind()
+        stack.callback(self._json.close)
         stack.push_async_callback(self._stop_serving, 0.0)
         await self._listen()
         try:
@@ -111,13 +134,15 @@ class Worker:
             endpoints = ", ".join(self.config.etcd)
             raise StartFailed(f"no etcd answers at {endpoints}; start one, or pass --etcd ({error.message})") from error
         await stack.enter_async_context(self._mesh)
-        stack.push_async_callback(self.catalog.unload)
+        await stack.enter_async_context(self.repository)
         await self._load()
         # Before the record: a gateway that hears of this worker checks it at once, and would not again for a second.
         self.health.ready = True
         if self._grpc is not None:
             await self._grpc.set_ready(ready=True)
         self._session = await stack.enter_async_context(await self._register())
+        stack.push_async_callback(_cancelled, asyncio.create_task(self._announcer.run(self._session), name="announcer"))
+        self._announcer.changed()
         logger.info(
             "worker ready worker=%s http_port=%d grpc_port=%d", self.config.worker_id, self.http_port, self.grpc_port
         )
@@ -126,29 +151,44 @@ class Worker:
         config = self.config
         listener = bind_socket(config.bind, config.http_port, what="http port")
         self.http_port = listener.getsockname()[1]
+        management = WorkerManagement(self.handler, self.repository)
         shell = HttpShell(
             self.handler,
+            management=management,
             health=self.health,
             metrics=self.metrics,
+            json=self._json,
             max_message_bytes=config.max_message_bytes,
             version=software_version(),
         )
         self._http = HttpServer(shell, listener)
         servicer = Servicer(
-            self.handler, health=self.health, max_message_bytes=config.max_message_bytes, version=software_version()
+            self.handler,
+            management=management,
+            elsewhere=self._mesh,
+            health=self.health,
+            json=self._json,
+            max_message_bytes=config.max_message_bytes,
+            version=software_version(),
         )
         loopback = ipaddress.ip_address(config.bind).is_loopback
-        self._grpc = GrpcServer(servicer.handlers(), max_message_bytes=config.max_message_bytes, reflection=loopback)
+        self._grpc = GrpcServer(
+            servicer.handlers(), part=servicer.part, max_message_bytes=config.max_message_bytes, reflection=loopback
+        )
         if not loopback:
             logger.warning("listening beyond loopback without authentication bind=%s", config.bind)
         await self._grpc.start(config.bind, config.grpc_port)
         self.grpc_port = self._grpc.port
         await self._http.start()
 
+    def _make_model(self, config: ModelConfig) -> Model:
+        kind = IsolatedModel if config.isolation is Isolation.PROCESS else Model
+        return kind(config, worker_id=self.config.worker_id, metrics=self.metrics, meter=self._meter)
+
     async def _load(self) -> None:
         progress = asyncio.create_task(self._log_progress(), name="loading progress")
         try:
-            await self.catalog.load()
+            await self.repository.load_all()
         finally:
             progress.cancel()
             await asyncio.gather(progress, return_exceptions=True)
@@ -156,17 +196,19 @@ class Worker:
     async def _log_progress(self) -> None:
         while True:
             await self._clock.sleep(_PROGRESS_S)
-            loading = [model.name for model in self.catalog if model.state is ModelState.LOADING]
-            logger.info("still loading models=%s", ",".join(loading))
+            logger.info("still loading models=%s", ",".join(sorted(self.repository.loading)))
 
     async def _register(self) -> Session[WorkerRecord]:
         """Register; while etcd is away, try again: the models are loaded and worth keeping."""
-        signatures = [model.signature for model in self.catalog if model.ready]
-        specs = [self._spec(name) for name in self.catalog.names]
+        announcer = self._announcer
+        announcer.collect()
         while True:
             try:
                 return await self._registry.register_worker(
-                    self._record(WorkerState.READY), signatures=signatures, specs=specs, ttl_s=self.config.ttl_s
+                    self._record(WorkerState.READY),
+                    signatures=announcer.signatures,
+                    specs=announcer.specs,
+                    ttl_s=self.config.ttl_s,
                 )
             except RegistryUnavailable as error:
                 logger.warning("registration waits for etcd error=%s", error.message)
@@ -191,11 +233,6 @@ class Worker:
         writer.close()
         return False
 
-    def _spec(self, name: str) -> ModelSpec:
-        configs = [model.config for model in self.catalog if model.name == name]
-        versions = tuple(sorted((config.version for config in configs), key=int))
-        return ModelSpec(name=name, backend=configs[0].kind, source=configs[0].source, versions=versions)
-
     def _record(self, state: WorkerState) -> WorkerRecord:
         return WorkerRecord(
             worker_id=self.config.worker_id,
@@ -203,7 +240,7 @@ class Worker:
             http_port=self.http_port,
             grpc_port=self.grpc_port,
             state=state,
-            models=tuple(model.hosted for model in self.catalog),
+            models=self.repository.index(),
             labels=self.config.labels,
             start_time=self._start_time,
             software_version=software_version(),
@@ -232,6 +269,16 @@ class Worker:
     async def _stop_serving(self, grace_s: float) -> None:
         stops = [server.stop(grace_s) for server in (self._http, self._grpc) if server is not None]
         await asyncio.gather(*stops)
+
+
+async def _resolved(config: ModelConfig) -> Sequence[ModelConfig]:
+    """Return what a source holds; what is to run apart is read apart, since reading it may import it."""
+    return await on_own_thread(resolve_apart if config.isolation is Isolation.PROCESS else resolve, config)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _unless(hurry: asyncio.Event, work: object) -> None:

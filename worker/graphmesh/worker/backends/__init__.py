@@ -5,26 +5,34 @@ A backend knows files and frameworks; it knows nothing of requests, registries o
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import re
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from graphmesh.core.errors import GraphmeshError, LoadFailed
+from graphmesh.worker.backends.expected import check_expected
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Iterator
+    from types import ModuleType
 
     from graphmesh.core.signature import Signature
-    from graphmesh.core.tensor import Tensor
+    from graphmesh.worker.batching import Batching
     from graphmesh.worker.config import ModelConfig
 
-__all__ = ["LoadedModel", "load_model", "public_text"]
+__all__ = ["Backend", "LoadedModel", "Run", "load_model", "needs", "public_text"]
 
 logger = logging.getLogger(__name__)
 
-_BACKENDS = {"onnx": "graphmesh.worker.backends.onnx", "python": "graphmesh.worker.backends.python"}
+_BACKENDS = ("lightgbm", "mlflow", "onnx", "python", "sklearn", "torch", "xgboost")
 _PATH = re.compile(r"(?<![\w.])~?/(?:[^\s'\":;,()\[\]]*/)?([^\s'\":;,()\[\]/]+)")
+
+
+Run: TypeAlias = Callable[..., Any]
 
 
 class LoadedModel(Protocol):
@@ -32,7 +40,7 @@ class LoadedModel(Protocol):
 
     @property
     def signature(self) -> Signature:
-        """What it takes and gives."""
+        """What it takes and gives, and whether it streams."""
         ...
 
     @property
@@ -42,11 +50,35 @@ class LoadedModel(Protocol):
 
     @property
     def is_async(self) -> bool:
-        """Whether `run` returns an awaitable, to be awaited on the event loop, instead of the outputs."""
+        """Whether `run` belongs on the event loop; otherwise it is called on a thread."""
         ...
 
-    def run(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor] | Awaitable[Mapping[str, Tensor]]:
-        """Return the outputs by name for inputs that fit the signature; may raise anything.
+    @property
+    def wants_context(self) -> bool:
+        """Whether `run` is to be given contexts; making them costs."""
+        ...
+
+    @property
+    def batching(self) -> Batching | None:
+        """How the model itself says it can be batched; None if it says nothing."""
+        ...
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory that it is known to take now, bytes; 0 while that is unknown."""
+        ...
+
+    @property
+    def run(self) -> Run:
+        """Return what runs inputs that fit the signature: ``run(inputs, contexts)``; it may raise anything.
+
+        ``inputs`` are arrays by name, perhaps read-only; ``contexts`` one `Context` for each call in them, in the order
+        of their rows, and only if `wants_context`. What it returns, by `is_async` and `signature.streaming`:
+
+            not async, not streaming    outputs by name
+            async, not streaming        an awaitable of them
+            not async, streaming        a generator of them; closed when the caller leaves
+            async, streaming            an async generator of them
 
         Sync ones are called from several threads at once when the model has several instances.
         """
@@ -57,24 +89,71 @@ class LoadedModel(Protocol):
         ...
 
 
+class Backend:
+    """What most backends answer."""
+
+    is_async = False
+    wants_context = False
+    batching: Batching | None = None
+    memory_bytes = 0
+
+    def unload(self) -> None:
+        """Leave it to the garbage collector."""
+
+
 def load_model(config: ModelConfig) -> LoadedModel:
     """Load a model; takes as long as it takes, so call it off the event loop.
 
     Raises:
         LoadFailed: with the file's name and the reason, fit for clients; the log has the whole story.
     """
-    what = config.source.rsplit("/", 1)[-1]
-    module = _BACKENDS.get(config.kind)
-    if module is None:
-        raise LoadFailed(f"{what}: backend must be one of {', '.join(_BACKENDS)}, got {config.kind!r}")
+    what = config.source.rstrip("/").rsplit("/", 1)[-1]
     try:
-        loaded: LoadedModel = importlib.import_module(module).load(config)
+        while _is_unread(config):
+            config = _read(config)  # of what is in a folder, if it is one: ever deeper, until it is a file
+        loaded: LoadedModel = _backend(config.backend).load(config)
+        if config.expects is not None:
+            check_expected(config.expects, loaded.signature)
     except GraphmeshError as error:
         raise LoadFailed(f"{what}: {public_text(error.message)}") from error
     except (Exception, SystemExit) as error:
         logger.exception("model cannot be loaded model=%s source=%s", config.name, config.source)
         raise LoadFailed(f"{what}: {type(error).__name__}: {public_text(str(error))}") from error
     return loaded
+
+
+def _backend(name: str) -> ModuleType:
+    if name not in _BACKENDS:
+        raise LoadFailed(f"backend must be one of {', '.join(_BACKENDS)}, got {name!r}")
+    return importlib.import_module(f"graphmesh.worker.backends.{name}")
+
+
+def _is_unread(config: ModelConfig) -> bool:
+    """Return whether a source could not be read so far: it has no backend, or is a folder that is none itself."""
+    return not config.backend or (config.backend != "mlflow" and Path(config.source).is_dir())
+
+
+def _read(config: ModelConfig) -> ModelConfig:
+    """Read a source again that could not be read before, now with the reason if it still cannot."""
+    from graphmesh.worker.hosting.sources import read_source  # at the top it would be a circle
+
+    found = read_source(config)
+    if len(found) > 1:
+        raise LoadFailed(f"holds versions {', '.join(one.version for one in found)}; name one")
+    return found[0]
+
+
+@contextlib.contextmanager
+def needs(extra: str) -> Iterator[None]:
+    """Say which extra of graphmesh has the framework whose import fails inside.
+
+    Raises:
+        LoadFailed: it is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise LoadFailed(f"{error.name} is not installed; pip install 'graphmesh[{extra}]'") from error
 
 
 def public_text(text: str) -> str:

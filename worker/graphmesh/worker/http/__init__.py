@@ -1,0 +1,1 @@
+"""The HTTP shell: the fast path, JSON, streams of events, probes."""

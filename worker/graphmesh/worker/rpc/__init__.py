@@ -1,0 +1,1 @@
+"""The gRPC shell: streams, compressed and transcoded calls, and whoever calls a worker directly."""
