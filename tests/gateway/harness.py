@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from graphmesh.cli.local import free_port
+from graphmesh.cli.ports import free_port
 from graphmesh.oip import open_inference_pb2 as pb
 from graphmesh.oip import open_inference_pb2_grpc as pb_grpc
 from graphmesh.registry import find_etcd

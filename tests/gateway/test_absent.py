@@ -88,6 +88,7 @@ def test_good_timeouts_pass() -> None:
     [
         ("/v1/models/a:predict", ("a", "")),
         ("/v1/models/a/versions/2:predict", ("a", "2")),
+        ("/v1/models/a:predictStream", ("a", "")),
         ("/v1/models/%61%2fb:predict", ("a/b", "")),
         ("/v1/models/:predict", ("", "")),
         ("/v2/models/a", ("a", "")),

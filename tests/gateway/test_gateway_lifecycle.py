@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import grpc
 import pytest
 
-from graphmesh.cli.local import free_port
+from graphmesh.cli.ports import free_port
 from graphmesh.gateway.os_process import OsProcess
 from graphmesh.oip import open_inference_pb2_grpc as pb_grpc
 from tests.gateway.harness import eventually, http, request_for, worker_of

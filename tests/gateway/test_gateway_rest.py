@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from graphmesh.core.errors import Code
+from graphmesh.core.oip import EXTENSIONS
 from tests.gateway.harness import http, request_for, worker_of
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def test_workers_and_status_as_json(served: GatewayProcess) -> None:
 def test_server_level_open_inference_paths(served: GatewayProcess) -> None:
     """`/v2` with and without a slash describes the server; health answers."""
     assert http(f"{served.url}/v2").json["name"] == "graphmesh"
-    assert http(f"{served.url}/v2/").json["extensions"] == ["binary_tensor_data"]
+    assert http(f"{served.url}/v2/").json["extensions"] == list(EXTENSIONS)
     assert http(f"{served.url}/v2/health/live").status == 200
     assert http(f"{served.url}/v2/health/ready").json["ready"] is True
 

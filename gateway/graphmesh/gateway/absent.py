@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["check_timeout", "reason"]
 
 _LONGEST_TIMEOUT_DIGITS = 9
-_URGENCY = (ModelState.FAILED, ModelState.LOADING, ModelState.UNLOADING, ModelState.AVAILABLE)
+_URGENCY = (
+    ModelState.FAILED,
+    ModelState.LOADING,
+    ModelState.UNLOADING,
+    ModelState.UNLOADED,
+    ModelState.AVAILABLE,
+)
 """Of several replicas, the state that says most about why none answers."""
 
 
@@ -85,7 +91,12 @@ def _not_ready(model: str, replicas: list[Replica]) -> ModelNotReady:
     worker, hosted = min(replicas, key=lambda replica: _URGENCY.index(replica[1].state))
     where = f"on worker {worker.worker_id}"
     if hosted.state is ModelState.FAILED:
-        return ModelNotReady(f"model {model!r} failed to load {where}: {hosted.message}", metadata={"model": model})
+        return ModelNotReady(f"model {model!r} failed {where}: {hosted.message}", metadata={"model": model})
+    if hosted.state is ModelState.UNLOADED:
+        return ModelNotReady(
+            f"model {model!r} was unloaded {where}; load it with: graphmesh model load {model}",
+            metadata={"model": model},
+        )
     if worker.state is WorkerState.DRAINING:
         return ModelNotReady(f"model {model!r} has no replica left, the last is draining {where}; repeat in a moment")
     what = {ModelState.LOADING: "is still loading", ModelState.UNLOADING: "is being unloaded"}

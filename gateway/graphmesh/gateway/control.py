@@ -23,6 +23,7 @@ from graphmesh.v1 import graph_service_pb2_grpc, inference_service_pb2_grpc, mes
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from graphmesh.core.oip import Management
     from graphmesh.gateway.config import GatewayConfig
     from graphmesh.gateway.view import View
     from graphmesh.registry.registry import Registry
@@ -39,21 +40,24 @@ _SERVICES = (
 
 
 @contextlib.asynccontextmanager
-async def serve_control(config: GatewayConfig, view: View, registry: Registry) -> AsyncIterator[None]:
+async def serve_control(
+    config: GatewayConfig, view: View, registry: Registry, management: Management
+) -> AsyncIterator[None]:
     """Serve discovery and the services while inside the context."""
     options = [
         ("grpc.max_receive_message_length", config.buffer_bytes),
         ("grpc.max_send_message_length", -1),
+        ("grpc.per_message_decompression", 0),  # graphmesh.core.compression says why
     ]
     own = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
     async with grpc.aio.insecure_channel(config.local_target, options=[*options, *own]) as channel:
-        server = grpc.aio.server(interceptors=(Decoding(),), options=options)
+        server = grpc.aio.server(interceptors=(Decoding(config.buffer_bytes),), options=options)
         ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(view.discovery, server)
         graph_service_pb2_grpc.add_GraphServiceServicer_to_server(GraphServicer(view, registry), server)
         mesh_service_pb2_grpc.add_MeshServiceServicer_to_server(MeshServicer(view, registry), server)
-        open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(OipServicer(view), server)
+        open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(OipServicer(view, management), server)
         inference_service_pb2_grpc.add_InferenceServiceServicer_to_server(AbsentPredict(view), server)
-        server.add_generic_rpc_handlers((Relay(channel),))
+        server.add_generic_rpc_handlers((Relay(channel, config.buffer_bytes),))
         await _add_adjuncts(server)
         server.add_insecure_port(f"unix:{config.sockets.control}")
         await server.start()

@@ -1,4 +1,4 @@
-"""The control plane's HTTP socket: the server-level half of `/v2`, and answers for models that no worker serves.
+"""The control plane's HTTP socket: the part of `/v2` that asks of server or mesh, and models that no worker serves.
 
 Envoy is the only client. A unary gRPC call on the fast path arrives as a POST without the gRPC frame, and an error is
 an empty answer with gRPC's headers; everything else is REST and JSON.
@@ -15,7 +15,9 @@ import orjson
 from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
-from graphmesh.core.errors import GraphmeshError, NotFound
+from graphmesh.core import oip_rest
+from graphmesh.core.compression import inflate
+from graphmesh.core.errors import GraphmeshError, MessageTooLarge, NotFound
 from graphmesh.core.status import as_graphmesh_error, grpc_headers, json_error
 from graphmesh.gateway.absent import check_timeout, reason
 from graphmesh.gateway.rest_path import model_of
@@ -25,11 +27,16 @@ from graphmesh.gateway.wire import named_model
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from graphmesh.core.oip import Management
     from graphmesh.gateway.view import View
 
 __all__ = ["HttpShell", "serve_http"]
 
 _JSON = ("content-type", "application/json")
+_TOO_LARGE = 413
+_METHOD_NOT_ALLOWED = 405
+_MOST_BYTES = 1024 * 1024
+"""Of a body after inflation; what is asked here has a few words."""
 
 
 class _Scope(Protocol):
@@ -41,21 +48,34 @@ class _Scope(Protocol):
 class HttpShell:
     """Answers one request after the other; knows the mesh through its view."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, management: Management) -> None:
         self._view = view
+        self._management = management
 
     async def __call__(self, scope: _Scope, protocol: Any) -> None:  # noqa: ANN401 - granian has no types
         """Answer a request."""
         fast = scope.path == MODEL_INFER and scope.headers.get("content-type") == BRIDGED_TYPE
         try:
-            status, body = self._answer(scope, await protocol() if fast else None)
+            if (question := oip_rest.match(scope.path)) is not None:
+                status, body = await self._manage(question, scope, protocol)
+            else:
+                status, body = self._answer(scope, await protocol() if fast else None)
         except Exception as error:  # noqa: BLE001 - the edge: every failure becomes an answer
             failure = as_graphmesh_error(error)
             if fast:
                 protocol.response_bytes(200, grpc_headers(failure), b"")
                 return
-            status, body = failure.code.http_status, json_error(failure)
+            too_large = isinstance(failure, MessageTooLarge)
+            status, body = _TOO_LARGE if too_large else failure.code.http_status, json_error(failure)
         protocol.response_bytes(status, [_JSON], body)
+
+    async def _manage(self, question: oip_rest.Question, scope: _Scope, protocol: Any) -> tuple[int, bytes]:  # noqa: ANN401
+        if scope.method not in question.methods:
+            allowed = " or ".join(question.methods)
+            error = NotFound(f"{scope.path[:140]!r} takes {allowed}, got {scope.method}")
+            return _METHOD_NOT_ALLOWED, json_error(error)
+        body = await inflate(await protocol(), scope.headers.get("content-encoding"), _MOST_BYTES)
+        return 200, await oip_rest.answer(question, body, self._management)
 
     def _answer(self, scope: _Scope, fast_request: bytes | None) -> tuple[int, bytes]:
         view = self._view

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import ipaddress
 import socket
 from importlib import resources
@@ -27,7 +28,10 @@ _EXTRACTIONS = {
     "inference.GRPCInferenceService.ModelStreamInfer": ("model_name", "model_version"),
     "inference.GRPCInferenceService.ModelMetadata": ("name", "version"),
     "inference.GRPCInferenceService.ModelReady": ("name", "version"),
+    "inference.GRPCInferenceService.ModelConfig": ("name", "version"),
     "graphmesh.v1.InferenceService.Predict": ("model", "version"),
+    "graphmesh.v1.InferenceService.PredictStream": ("model", "version"),
+    "graphmesh.v1.InferenceService.GenerateStream": ("model", "version"),
 }
 _OURS = (
     "x-graphmesh-model",
@@ -127,22 +131,19 @@ def _strip() -> Json:
 
 def _filters(config: GatewayConfig) -> list[Json]:
     """Return the filters in the order of requests; answers pass in reverse. Routes turn them on."""
-    descriptors = {"inline_bytes": base64.b64encode(_services()).decode()}
     chain = [
         _lua(routes.CONTROL_ERRORS),
-        extension(
+        _transcoder(
             routes.TRANSCODE,
-            "envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder",
-            proto_descriptor_bin=descriptors["inline_bytes"],
-            services=["graphmesh.v1.GraphService", "graphmesh.v1.MeshService"],
-            convert_grpc_status=True,
-            print_options={"always_print_primitive_fields": True, "preserve_proto_field_names": True},
+            ("graphmesh.v1.GraphService", "graphmesh.v1.MeshService"),
             request_validation_options={"reject_unknown_query_parameters": True},
         ),
+        _lua(routes.WITHOUT_QUERY),
+        _transcoder(routes.STREAMS, ("graphmesh.v1.InferenceService",)),
         extension(
             routes.EXTRACT,
             "envoy.extensions.filters.http.grpc_field_extraction.v3.GrpcFieldExtractionConfig",
-            descriptor_set=descriptors,
+            descriptor_set={"inline_bytes": _services()},
             extractions_by_method={
                 method: {"request_field_extractions": {field: {} for field in fields}}
                 for method, fields in _EXTRACTIONS.items()
@@ -167,6 +168,19 @@ def _filters(config: GatewayConfig) -> list[Json]:
     return [{**item, "disabled": True} for item in chain]
 
 
+def _transcoder(name: str, services: tuple[str, ...], **fields: object) -> Json:
+    """Return a filter that makes gRPC calls of REST's, by the http rules of services."""
+    return extension(
+        name,
+        "envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder",
+        proto_descriptor_bin=_services(),
+        services=services,
+        convert_grpc_status=True,
+        print_options={"always_print_primitive_fields": True, "preserve_proto_field_names": True},
+        **fields,
+    )
+
+
 def _lua(name: str) -> Json:
     return extension(name, "envoy.extensions.filters.http.lua.v3.Lua", default_source_code={"inline_string": lua(name)})
 
@@ -176,8 +190,9 @@ def _router() -> Json:
     return extension("envoy.filters.http.router", router, suppress_envoy_headers=True)
 
 
-def _services() -> bytes:
-    """Return the descriptors of all services, and of the error details that the transcoder has to print."""
+@functools.cache
+def _services() -> str:
+    """Return the descriptors of all services, and of the error details that the transcoder has to print, in base64."""
     found = descriptor_pb2.FileDescriptorSet.FromString(
         (resources.files("graphmesh.v1") / "services.binpb").read_bytes()
     )
@@ -186,7 +201,7 @@ def _services() -> bytes:
     for file in (*details.dependencies, details):
         if file.name not in names:
             file.CopyToProto(found.file.add())
-    return found.SerializeToString()
+    return base64.b64encode(found.SerializeToString()).decode()
 
 
 def _metrics() -> Json:

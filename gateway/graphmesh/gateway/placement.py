@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from graphmesh.registry.records import WorkerRecord
     from graphmesh.registry.snapshot import Snapshot
 
-__all__ = ["Endpoint", "endpoints", "graph_of", "place_graphs", "revisions"]
+__all__ = ["Endpoint", "endpoints", "graph_of", "models_of", "place_graphs", "revisions"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +82,11 @@ def graph_of(snapshot: Snapshot, name: str) -> Graph | None:
     """Return the live revision of a graph; None if there is none, or none that can be read."""
     record = snapshot.graphs.get(name)
     return None if record is None else _parsed(record.document)
+
+
+def models_of(snapshot: Snapshot, name: str) -> set[str]:
+    """Return the models that a graph calls, those of nested graphs too."""
+    return set(_model_nodes(name, snapshot))
 
 
 @functools.lru_cache(maxsize=4096)

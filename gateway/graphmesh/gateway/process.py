@@ -24,6 +24,7 @@ from graphmesh.core.errors import RegistryUnavailable, StartFailed
 from graphmesh.gateway.control import serve_control
 from graphmesh.gateway.envoy import Envoy, stop_envoy
 from graphmesh.gateway.http import HttpShell, serve_http
+from graphmesh.gateway.management import MeshManagement
 from graphmesh.gateway.probe import is_ready
 from graphmesh.gateway.registration import stay_registered
 from graphmesh.gateway.view import View
@@ -77,6 +78,7 @@ class Gateway:
         self._registry = registry or Registry(connect(config.etcd), mesh=config.mesh)
         self._discovery = DiscoveryServer()
         self._view = View(mesh=config.mesh, discovery=self._discovery)
+        self._management = MeshManagement(self._view)
         self._envoy = Envoy(config)
 
     @property
@@ -101,8 +103,8 @@ class Gateway:
         with _locked(config):
             async with (
                 self._registry,
-                serve_control(config, view, self._registry),
-                serve_http(HttpShell(view), config.sockets.http),
+                serve_control(config, view, self._registry, self._management),
+                serve_http(HttpShell(view, self._management), config.sockets.http),
                 _one_failure(),
                 asyncio.TaskGroup() as parts,
             ):

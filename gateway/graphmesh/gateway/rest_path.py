@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 __all__ = ["model_of"]
 
-_PREDICT = re.compile(r"/v1/models/([^/]*?)(?:/versions/([^/]*?))?:predict")
+_PREDICT = re.compile(r"/v1/models/([^/]*?)(?:/versions/([^/]*?))?:predict(?:Stream)?")
 _OIP = re.compile(r"/v2/models/([^/]*)(?:/versions/([^/]*))?(?:/.*)?")
 
 

@@ -9,7 +9,8 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status as grpc_rpc_status
 
-from graphmesh.core.errors import InvalidRequest
+from graphmesh.core.compression import compressed_with, inflate_sync
+from graphmesh.core.errors import GraphmeshError, InvalidRequest
 from graphmesh.core.status import as_graphmesh_error, rpc_status
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["Decoding", "abort", "answers", "well_formed"]
 
 _OURS = ("/graphmesh.v1.", "/inference.")
-_MALFORMED = object()
-"""What a method of ours gets instead of a request that does not parse."""
 
 
 async def abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception) -> None:
@@ -44,7 +43,10 @@ def answers(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[An
 
 
 class Decoding(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """Makes a request that does not parse INVALID_ARGUMENT; grpc.aio itself would answer UNKNOWN."""
+    """Inflates compressed requests, and makes what does not parse INVALID_ARGUMENT; grpc.aio would answer UNKNOWN."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
 
     async def intercept_service(
         self,
@@ -53,21 +55,28 @@ class Decoding(grpc.aio.ServerInterceptor):  # type: ignore[misc]
     ) -> grpc.RpcMethodHandler | None:
         """Return the method's handler with a decoder that does not raise."""
         handler = await continuation(handler_call_details)
-        if handler is None or not handler_call_details.method.startswith(_OURS):
+        if handler is None or handler.request_deserializer is None:
             return handler
-        decode = handler.request_deserializer
+        decode, limit = handler.request_deserializer, self._limit
+        ours = handler_call_details.method.startswith(_OURS)
 
         def decoded(data: bytes) -> object:
             try:
-                return decode(data)
+                encoding = compressed_with(data)
+                return decode(inflate_sync(data, encoding, limit) if encoding else data)
+            except GraphmeshError as error:
+                failure = error
             except DecodeError:
-                return _MALFORMED
+                failure = InvalidRequest("the request must be a message of the method's type; its bytes do not parse")
+            if not ours:
+                raise failure
+            return failure
 
         return handler._replace(request_deserializer=decoded)
 
 
 def well_formed(request: Any) -> Any:  # noqa: ANN401 - generated
-    """Return the request, or raise InvalidRequest for one that did not parse."""
-    if request is _MALFORMED:
-        raise InvalidRequest("the request must be a message of the method's type, got bytes that do not parse")
+    """Return the request, or raise the error of one that could not be read."""
+    if isinstance(request, GraphmeshError):
+        raise request
     return request

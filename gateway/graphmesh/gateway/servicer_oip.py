@@ -1,17 +1,19 @@
-"""The control plane's part of the inference services: what is asked of the server, and models that nobody serves."""
+"""The control plane's part of the inference services: the server and the whole mesh, and models that nobody serves."""
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from graphmesh.core.errors import InvalidRequest
-from graphmesh.gateway.absent import reason
+from graphmesh.core.oip import RPCS, Management
+from graphmesh.gateway.absent import check_timeout, reason
 from graphmesh.gateway.servicer_errors import abort, answers, well_formed
 from graphmesh.oip import open_inference_pb2, open_inference_pb2_grpc
-from graphmesh.v1 import inference_service_pb2, inference_service_pb2_grpc
+from graphmesh.v1 import inference_service_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     import grpc
 
@@ -21,10 +23,12 @@ __all__ = ["AbsentPredict", "OipServicer"]
 
 
 class OipServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
-    """The Open Inference Protocol: server calls answered, model calls refused with the reason."""
+    """The Open Inference Protocol: calls of server and mesh answered, model calls refused with the reason."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, management: Management) -> None:
         self._view = view
+        for name, (_, answer) in RPCS.items():
+            setattr(self, name, _managed(management, answer))
 
     @answers
     async def ServerLive(self, _request: Any, _: Any) -> Any:  # noqa: ANN401, N802
@@ -74,6 +78,16 @@ class OipServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
         raise error
 
 
+def _managed(management: Management, answer: Callable[[Management, Any], Awaitable[Any]]) -> Callable[..., Any]:
+    """Return the method that answers an RPC of `graphmesh.core.oip`."""
+
+    @answers
+    async def method(_servicer: object, request: Any, _: Any) -> Any:  # noqa: ANN401
+        return await answer(management, request)
+
+    return functools.partial(method, None)
+
+
 class AbsentPredict(inference_service_pb2_grpc.InferenceServiceServicer):
     """Natural JSON over gRPC, for models that nobody serves."""
 
@@ -81,6 +95,10 @@ class AbsentPredict(inference_service_pb2_grpc.InferenceServiceServicer):
         self._view = view
 
     @answers
-    async def Predict(self, request: inference_service_pb2.PredictRequest, _: Any) -> NoReturn:  # noqa: ANN401, N802
-        """Say why the model is not served."""
+    async def Predict(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:  # noqa: ANN401, N802
+        """Say why the model is not served, or that the patience of a REST caller cannot be read."""
+        check_timeout(dict(context.invocation_metadata() or ()).get("x-graphmesh-timeout-ms"))
         raise reason(self._view.snapshot, request.model, request.version)
+
+    # Nothing is streamed before the error.
+    PredictStream = GenerateStream = Predict

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from graphmesh.core.errors import Unavailable
+from graphmesh.core.oip import EXTENSIONS
 from graphmesh.core.version import software_version
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class About:
     """What it supports beyond the protocol's core, workers included."""
 
 
-ABOUT = About("graphmesh", software_version(), ("binary_tensor_data",))
+ABOUT = About("graphmesh", software_version(), EXTENSIONS)
 
 
 class Reader(Protocol):

@@ -24,7 +24,7 @@ end
 local function from_path(path)
   path = path:match("^[^?#]*")
   local model, version = path:match("^/v[12]/models/([^/]*)/versions/([^/:]*)")
-  if model == nil then model = path:match("^/v2/models/([^/]*)") or path:match("^/v1/models/([^/]*):predict$") end
+  if model == nil then model = path:match("^/v2/models/([^/]*)") or path:match("^/v1/models/([^/]*):predict%a*$") end
   return decoded(model or ""), version and decoded(version)
 end
 
@@ -45,13 +45,16 @@ function envoy_on_request(handle)
     local path = headers:get(":path")
     if path:sub(1, 2) ~= "/v" then return end -- not gRPC on a gRPC path
     model, version = from_path(path)
-    local timeout = headers:get("x-graphmesh-timeout-ms")
-    if timeout then
-      if not valid_number(timeout, 9) or tonumber(timeout) == 0 then return end
-      -- A deadline of the stream, as for gRPC. One of the router would count as the worker's failure and eject it.
-      headers:replace("grpc-timeout", grpc_timeout(tonumber(timeout)))
-      handle:clearRouteCache() -- Envoy reads the header when it looks up the route
-    end
+  end
+  local streamed = headers:get("x-envoy-original-path") -- by REST, and transcoded
+  if streamed then headers:remove("grpc-timeout") end
+  local timeout = headers:get("x-graphmesh-timeout-ms")
+  if timeout and (streamed or not fields) then
+    if not valid_number(timeout, 9) or tonumber(timeout) == 0 then return end
+    -- A deadline of the stream, as for gRPC. One of the router would count as the worker's failure and eject it.
+    -- Streams are ended by their worker, which says so in the last event; Envoy, a second later, can only cut them.
+    headers:replace("grpc-timeout", grpc_timeout(tonumber(timeout) + (streamed and 1000 or 0)))
+    handle:clearRouteCache() -- Envoy reads the header when it looks up the route
   end
   if version == "" then version = nil end
   if not valid_name(model) or (version and not valid_number(version, 18)) then return end
