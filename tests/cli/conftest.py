@@ -26,6 +26,8 @@ class FakeGateway:
     """The status of answers."""
     body: bytes = b"{}"
     """The body of answers."""
+    elsewhere: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    """Status and body for paths that end so, instead."""
     requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
     """Path, headers in lower case and body of each request."""
 
@@ -48,10 +50,12 @@ def fake_gateway() -> Iterator[FakeGateway]:
         def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             fake.requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
-            self.send_response(fake.status)
-            self.send_header("content-length", str(len(fake.body)))
+            others = [answer for end, answer in fake.elsewhere.items() if self.path.endswith(end)]
+            status, answer = others[0] if others else (fake.status, fake.body)
+            self.send_response(status)
+            self.send_header("content-length", str(len(answer)))
             self.end_headers()
-            self.wfile.write(fake.body)
+            self.wfile.write(answer)
 
         do_POST = do_GET  # noqa: N815 - the interface's name
 

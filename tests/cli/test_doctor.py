@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from graphmesh.cli.local import free_port
+from graphmesh.cli.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from graphmesh.cli.http import Answer, get, post
-from graphmesh.cli.local import free_port
+from graphmesh.cli.ports import free_port
 
 if TYPE_CHECKING:
     from tests.cli.conftest import FakeGateway

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from graphmesh.cli.http import Answer
+from graphmesh.cli.http import Answer, post_lines
 from graphmesh.cli.infer import checked, timing_rows
 from graphmesh.core.errors import Code, GraphmeshError, InvalidRequest, NotFound, Unavailable
 
@@ -184,3 +186,109 @@ def test_nothing_answers() -> None:
     """If nothing listens, the message says how to start a mesh."""
     with pytest.raises(Unavailable, match=r"no mesh answers at gw:1 \(refused\); start one with: graphmesh up"):
         checked(Answer(0, b"refused"), "gw:1")
+
+
+def test_recorded_requests(infer: Run, fake_gateway: FakeGateway, tmp_path: Path) -> None:
+    """Requests that were answered are appended to a file, one line each; those that were not are not."""
+    record = tmp_path / "calls.jsonl"
+    fake_gateway.answers({"model": "m", "outputs": {}})
+    infer("m", "--json", '{\n "x": [1,\n 2]}', "--record", str(record))
+    infer("m", "x=a b", "--record", str(record))
+    fake_gateway.answers({"error": "no", "code": 3}, status=400)
+    infer("m", "x=1", "--record", str(record))
+    assert record.read_text() == '{"x":[1,2]}\n{"x":"a b"}\n'
+
+
+STREAMS = {"error": "model 'm' streams; call it by ...", "code": 12}
+
+
+@pytest.fixture
+def streaming(infer: Run, fake_gateway: FakeGateway) -> Callable[..., tuple[int, str, str]]:
+    """Return what runs `graphmesh infer` of a model that gives these answers, one after the other."""
+
+    def run(answers: list[object], *arguments: str) -> tuple[int, str, str]:
+        fake_gateway.answers(STREAMS, status=501)
+        lines = "".join(json.dumps(answer) + "\n" for answer in answers)
+        fake_gateway.elsewhere[":predictStream"] = (200, lines.encode())
+        return infer("m", "x=1", *arguments)
+
+    return run
+
+
+def test_answers_of_a_stream(streaming: Run, fake_gateway: FakeGateway, tmp_path: Path) -> None:
+    """Each answer is printed by itself: a line for an output, a line of JSON, a document of YAML; it is recorded."""
+    answers: list[object] = [{"model": "m", "outputs": {"y": 1, "text": "ä"}}, {"model": "m", "outputs": {"y": 2}}]
+    assert streaming(answers, "--record", f"{tmp_path}/calls") == (0, "y  1\ntext  ä\ny  2\n", "")
+    path, headers, body = fake_gateway.requests[-1]
+    assert (path, headers["accept"], body) == ("/v1/models/m:predictStream", "application/x-ndjson", b'{"x": 1}')
+    assert (tmp_path / "calls").read_text() == '{"x":1}\n'
+    code, out, _ = streaming(answers, "-o", "json")
+    assert (code, [json.loads(line) for line in out.splitlines()]) == (0, answers)
+    assert streaming(answers[1:], "-o", "yaml")[1] == "---\nmodel: m\noutputs:\n  y: 2\n"
+
+
+def test_a_stream_that_fails(streaming: Run, fake_gateway: FakeGateway) -> None:
+    """What came is printed, then the error, with its code; an error before the first answer likewise."""
+    answers: list[object] = [{"outputs": {"y": 1}}, {"error": "it broke", "code": 13}]
+    assert streaming(answers) == (1, "y  1\n", "graphmesh: it broke\n")
+    assert streaming([{"error": "words: no", "code": 3}]) == (2, "", "graphmesh: words: no\n")
+
+
+def test_answers_come_as_they_are_made() -> None:
+    """A line is handed on before the next one is there."""
+    more = threading.Event()
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"1\n")
+            assert more.wait(10)
+            self.wfile.write(b"2\n")
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the interface's name
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        lines = post_lines(f"http://127.0.0.1:{server.server_port}/", b"{}", headers={}, timeout_s=10)
+        assert next(lines).body == b"1\n"
+        more.set()
+        assert [line.body for line in lines] == [b"2\n"]
+        server.shutdown()
+        thread.join()
+
+
+def test_a_call_that_takes_too_long(infer: Run, fake_gateway: FakeGateway) -> None:
+    """Whoever gave up, Envoy or the worker: the model, the time and the option are named."""
+    fake_gateway.answers({"error": "downstream duration timeout", "code": 4}, status=504)
+    assert infer("slow", "--timeout", "1.5") == (
+        1,
+        "",
+        "graphmesh: model 'slow' did not answer within 1.5 s; give it longer with --timeout\n",
+    )
+
+
+def test_headers_are_sent_along(infer: Run, fake_gateway: FakeGateway) -> None:
+    """`--header NAME=VALUE` may be repeated; a value may hold `=`."""
+    assert infer("m", "--header", "X-Tenant=a=b", "--header", "x-request-id=7")[0] == 0
+    _, headers, _ = fake_gateway.requests[-1]
+    assert (headers["x-tenant"], headers["x-request-id"]) == ("a=b", "7")
+    code, _, errors = infer("m", "--header", "x-tenant")
+    assert (code, errors) == (2, "graphmesh: --header must be NAME=VALUE, got 'x-tenant'\n")
+
+
+def test_text_that_looks_like_a_number(infer: Run, fake_gateway: FakeGateway) -> None:
+    """If the mesh wants text where JSON was understood, the error says how to quote it; no other error does."""
+    wanted = 'input \'text\': BYTES elements must be strings or {"b64": "..."}, got a number'
+    fake_gateway.answers({"error": wanted, "code": 3}, status=400)
+    code, _, errors = infer("m", "n=1", "text=123")
+    assert (code, errors) == (2, f"graphmesh: {wanted}; if 123 is meant as text, quote it: text='\"123\"'\n")
+    assert "quote" not in infer("m", "n=1")[2]
+
+
+def test_the_mesh_was_reached(infer: Run, fake_gateway: FakeGateway) -> None:
+    """A model that cannot answer now is exit code 1, not 3; the command is named rather than its REST path."""
+    fake_gateway.answers({"error": "model 'm' is not ready; see GET /v1/models", "code": 14}, status=503)
+    assert infer("m") == (1, "", "graphmesh: model 'm' is not ready; see graphmesh models\n")

@@ -107,7 +107,17 @@ def test_detached_returns_when_ready(program: Path, tmp_path: Path) -> None:
     assert process is not None
     process.terminate()
     os.waitpid(process.pid, 0)
-    assert (state.phase, said) == ("ready", ["one"])
+    assert (state.phase, said) == ("ready", ["one", f"log: {tmp_path}/up.log"])
+
+
+def test_detached_beside_a_running_mesh(tmp_path: Path) -> None:
+    """A mesh that runs from the folder already is named with how to stop it; nothing is started."""
+    with subprocess.Popen(["sleep", "60"]) as other:
+        write_state(tmp_path, MeshState(supervisor=mark(other.pid), phase="ready", gateway="g:1"))
+        with pytest.raises(StartFailed, match=rf"already runs from .*\(process {other.pid}\); .* graphmesh down"):
+            local.start_detached([], tmp_path, say=print)
+        other.terminate()
+    assert not (tmp_path / "up.log").exists()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
+from graphmesh.cli import control
 from graphmesh.cli import main as module
-from graphmesh.cli.local import free_port
 from graphmesh.cli.main import cli, exit_code
+from graphmesh.cli.ports import free_port
+from graphmesh.cli.state import MeshState, mark, write_state
 from graphmesh.core import errors
 from graphmesh.core.version import software_version
 
@@ -46,7 +49,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
         (errors.SignatureMismatch, 2),
         (errors.Unavailable, 3),
         (errors.RegistryUnavailable, 3),
-        (errors.ModelNotReady, 3),
+        (errors.ModelNotReady, 1),
         (errors.StartFailed, 4),
         (errors.NotFound, 1),
         (errors.Conflict, 1),
@@ -147,6 +150,26 @@ def test_options_come_from_the_environment(
     assert graphmesh("infer", "m")[0] == 0
     assert graphmesh("infer", "m", "--version", "8")[0] == 0
     assert [path for path, _, _ in fake_gateway.requests] == [f"/v1/models/m/versions/{v}:predict" for v in (7, 8)]
+
+
+def test_the_mesh_of_this_folder(
+    graphmesh: Run, fake_gateway: FakeGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commands ask the mesh whose run folder is here; variable and flag win; a mesh that failed is none."""
+    fake_gateway.answers({"outputs": {}})
+    monkeypatch.chdir(tmp_path)
+    run_dir = tmp_path / ".graphmesh"
+    run_dir.mkdir()
+    me = mark(os.getpid())
+    write_state(run_dir, MeshState(supervisor=me, phase="ready", gateway=fake_gateway.address))
+    assert graphmesh("infer", "m")[0] == 0
+    nowhere = f"127.0.0.1:{free_port()}"
+    assert graphmesh("infer", "m", "--gateway", nowhere)[0] == 3
+    monkeypatch.setenv("GRAPHMESH_GATEWAY_ADDRESS", nowhere)
+    assert graphmesh("infer", "m")[0] == 3
+    monkeypatch.delenv("GRAPHMESH_GATEWAY_ADDRESS")
+    write_state(run_dir, MeshState(supervisor=me, phase="failed", gateway=fake_gateway.address))
+    assert control._gateway() == "127.0.0.1:8000"
 
 
 def test_every_option_has_a_variable_named_after_its_flag() -> None:

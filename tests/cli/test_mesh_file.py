@@ -10,6 +10,7 @@ import pytest
 from graphmesh.cli.mesh_file import GatewayEntry, MeshFile, load_mesh_file, resolve_source
 from graphmesh.cli.ocr import MESH
 from graphmesh.core.errors import InvalidRequest
+from graphmesh.worker import Batching, Isolation, ModelConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +74,50 @@ def test_a_relative_path_resolves_beside_the_file(
     """Sources are relative to the file, wherever the command runs and however the file is named."""
     write(one_model("{name: m, source: nets/m.onnx}"))
     monkeypatch.chdir(tmp_path)
-    assert load_mesh_file(Path("mesh.yaml")).models()["m"].source == f"{tmp_path.resolve()}/nets/m.onnx"
+    (model,) = load_mesh_file(Path("mesh.yaml")).models()["m"]
+    assert model.source == f"{tmp_path.resolve()}/nets/m.onnx"
+
+
+def test_versions_side_by_side(write: Write) -> None:
+    """One name may be listed in several versions, each once."""
+    mesh = load_mesh_file(
+        write(one_model('{name: m, source: a.onnx, version: "1"}, {name: m, source: b.onnx, version: "2"}'))
+    )
+    assert [model.version for model in mesh.models()["m"]] == ["1", "2"]
+
+
+def test_recorded_requests(write: Write, tmp_path: Path) -> None:
+    """A file of recorded requests is read beside mesh.yaml, one object a line; a list is taken as it is."""
+    (tmp_path / "calls.jsonl").write_text('{"x": [1]}\n\n{"x": [2, 3]}\n')
+    for written in ("calls.jsonl", "[{x: [1]}, {x: [2, 3]}]"):
+        (model,) = load_mesh_file(write(one_model(f"{{name: m, source: a.onnx, warmup: {written}}}"))).models()["m"]
+        assert model.warmup == [{"x": [1]}, {"x": [2, 3]}]
+
+
+def test_models_as_the_worker_wants_them(write: Write) -> None:
+    """Every field of an entry reaches the worker's configuration."""
+    entry = (
+        "{name: m, source: a.onnx, version: '7', backend: onnx, instances: 2, isolation: process, hang_s: 5,"
+        " device: cpu, max_waiting: 3, max_wait_s: 4, warmup: [{x: 1}], parameters: {k: v}, sha256: '" + "0" * 64 + "',"
+        " batching: {max_batch_size: 4, max_delay_ms: 2, cost: x, max_cost: 9, pad: {T: [8, 16]}}}"
+    )
+    (model,) = load_mesh_file(write(one_model(entry))).models()["m"]
+    assert model.config() == ModelConfig(
+        name="m",
+        source=model.source,
+        version="7",
+        backend="onnx",
+        instances=2,
+        batching=Batching(max_batch_size=4, max_delay_ms=2, cost="x", max_cost=9, pad={"T": (8, 16)}),
+        isolation=Isolation.PROCESS,
+        hang_s=5,
+        device="cpu",
+        max_waiting=3,
+        max_wait_s=4,
+        warmup=({"x": 1},),
+        sha256="0" * 64,
+        parameters={"k": "v"},
+    )
 
 
 def test_models_are_listed_once(write: Write) -> None:
@@ -88,14 +132,33 @@ def test_models_are_listed_once(write: Write) -> None:
     [
         ("workers: [", "not YAML"),
         ("- a", "Expected `object`, got `array`"),
-        ("worker: []", "unknown field `worker`"),
-        ("workers: [{name: a, models: [], replica: 2}]", r"unknown field `replica` - at `\$.workers\[0\]`"),
-        ("workers: [{models: []}]", "missing required field `name`"),
-        (one_model("{name: m}"), "missing required field `source`"),
-        (one_model("{name: m, source: a.onnx, version: 2}"), "Expected `str`, got `int`"),
+        ("worker: []", "unknown field 'worker'; did you mean 'workers'"),
+        ("frogs: []", "unknown field 'frogs'.* mesh, max_message_mib, gateway, workers, graphs"),
+        (
+            "workers: [{name: a, models: [], replica: 2}]",
+            r": workers\[0\] 'a': unknown field 'replica'; did you mean 'replicas'\?$",
+        ),
+        (
+            one_model("{name: m, source: a.onnx}, {name: n, source: b.onnx, instanses: 2}"),
+            r": workers\[0\] 'w'\.models\[1\] 'n': unknown field 'instanses'; did you mean 'instances'\?$",
+        ),
+        ("workers: [{models: []}]", r": workers\[0\]: the field 'name' is missing$"),
+        (one_model("{name: m}"), r"models\[0\] 'm': the field 'source' is missing$"),
+        (one_model("{name: m, source: a.onnx, version: 2}"), r"\.version: must be text, got 2; .*: version: \"2\"$"),
+        (one_model("{name: m, source: a.onnx, batching: {pad: {T: [x]}}}"), r"batching\.pad\[...\].*Expected `int`"),
         (one_model("{name: m, source: a.onnx, version: v2}"), "a version must match"),
         (one_model("{name: M, source: a.onnx}"), "a model or graph name must match .* got 'M'"),
-        (one_model("{name: m, source: a.onnx, instances: 0}"), "model 'm': instances must be at least 1, got 0"),
+        (one_model("{name: m, source: a.onnx, instances: -1}"), "model 'm': instances must be 0 or more, got -1"),
+        (one_model("{name: m, source: a.onnx, isolation: jail}"), r"\.isolation: must be none or process, got 'jail'$"),
+        (one_model("{name: m, source: a.onnx, sha256: abc}"), "model 'm': sha256 must be 64 lower-case hex"),
+        (one_model("{name: m, source: a.onnx, max_wait_s: 0}"), "model 'm': .*max_wait_s must be positive"),
+        (one_model("{name: m, source: a.onnx, batching: {max_batch_size: 0}}"), "model 'm': max_batch_size must be"),
+        (
+            one_model("{name: m, source: a.onnx, batching: {rows: 3}}"),
+            r"models\[0\] 'm'\.batching: unknown field 'rows'",
+        ),
+        (one_model("{name: m, source: a.onnx, warmup: gone.jsonl}"), "warmup: .*gone.jsonl cannot be read"),
+        (one_model("{name: m, source: a.onnx, warmup: mesh.yaml}"), "warmup: line 1 of .*mesh.yaml must be a JSON"),
         ("workers: [{name: a, models: [], replicas: 0}]", "worker 'a': replicas must be at least 1, got 0"),
         ("workers: [{name: a/b, models: []}]", "must match"),
         ("workers: [{name: a, models: []}, {name: a, models: []}]", r"different names, got \['a', 'a'\]"),
@@ -157,7 +220,7 @@ def test_files_inside_installed_packages(write: Write) -> None:
     path = write(
         one_model("{name: m, source: 'wheel://click/click/core.py', parameters: {f: 'wheel://click/click/core.py'}}")
     )
-    model = load_mesh_file(path).models()["m"]
+    (model,) = load_mesh_file(path).models()["m"]
     assert Path(model.source).name == "core.py"
     assert Path(model.source).is_file()
     assert model.parameters == {"f": model.source}
@@ -166,6 +229,6 @@ def test_files_inside_installed_packages(write: Write) -> None:
 def test_the_demos_mesh_file() -> None:
     """The demo's own file is valid here: its models' files exist and so do its graphs."""
     mesh = load_mesh_file(MESH)
-    networks = [model.source for model in mesh.models().values() if model.source.endswith(".onnx")]
+    networks = [model.source for (model,) in mesh.models().values() if model.source.endswith(".onnx")]
     assert len(networks) == 3
     assert all(Path(path).is_file() for path in [*networks, *mesh.graphs])

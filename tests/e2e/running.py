@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from graphmesh.cli.http import get
-from graphmesh.cli.local import free_port
+from graphmesh.cli.ports import free_port
 
 MODELS = Path(__file__).parent / "models.py"
 

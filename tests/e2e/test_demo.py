@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from graphmesh.cli.local import free_port
 from graphmesh.cli.ocr import PICTURE
+from graphmesh.cli.ports import free_port
 from tests.e2e.running import graphmesh
 
 if TYPE_CHECKING:

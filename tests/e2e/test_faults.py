@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from graphmesh.cli.local import free_port
+from graphmesh.cli.ports import free_port
 from graphmesh.registry import Registry, connect, find_etcd
 from tests.e2e.load import Load
 from tests.e2e.running import MODELS, Processes, RunningMesh, graphmesh, start_mesh, stop_mesh

@@ -82,6 +82,33 @@ def test_a_second_up_in_the_same_folder_is_refused(mesh: RunningMesh) -> None:
     assert "graphmesh down" in refused.stderr
 
 
+def test_a_second_mesh_on_the_same_port_is_refused(mesh: RunningMesh, tmp_path: Path) -> None:
+    """It never takes the first mesh's gateway for its own, though their models are named alike; nothing is applied."""
+    second = tmp_path / "second"
+    second.mkdir()
+    (second / "twice.yaml").write_text(
+        "name: twice\ninputs: [x]\nnodes:\n  a: {model: add, inputs: {x: x}}\noutputs: {y: a.y}\n"
+    )
+    (second / "mesh.yaml").write_text(MESH + "graphs: [twice.yaml]\n")
+    port = mesh.address.rpartition(":")[2]
+    flags = ("--port", port, "--grpc-port", "0", "--metrics-port", "0")
+    refused = graphmesh("up", "--detach", *flags, check=False, cwd=second)
+    assert refused.returncode == 4
+    assert f"another mesh answers at {mesh.address}" in refused.stderr
+    assert "twice" not in mesh.graphmesh("graph", "list").stdout
+
+
+def test_models_that_fail_are_named(tmp_path: Path) -> None:
+    """The mesh serves whatever could not be loaded, and the line that says it is ready says what that is."""
+    (tmp_path / "mesh.yaml").write_text("workers: [{name: w, models: [{name: m, source: 'models.py:Gone'}]}]")
+    (tmp_path / "models.py").write_text("class Here: ...\n")
+    started = graphmesh("up", "--detach", "--port", "0", "--grpc-port", "0", "--metrics-port", "0", cwd=tmp_path)
+    assert "models: none; failed: m (graphmesh models says why)" in started.stdout
+    shown = graphmesh("models", "m", cwd=tmp_path)  # of the mesh of this folder
+    assert "'Gone' must be a class with a predict method" in shown.stdout
+    graphmesh("down", cwd=tmp_path)
+
+
 def test_down_cleans_up_after_a_killed_up(tmp_path: Path) -> None:
     """With the supervisor killed the mesh serves on; `down` ends workers, gateway, Envoy and etcd all the same."""
     mesh = start_mesh(tmp_path, MESH)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from graphmesh.cli.local import free_port
+from graphmesh.cli.ports import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.etcd, pytest.mark.slow, pytest.mark.timeout(420)]
 

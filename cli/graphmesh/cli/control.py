@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from google.protobuf.json_format import MessageToDict
 
+from graphmesh.cli.state import read_state
 from graphmesh.client import ControlClient
 
 if TYPE_CHECKING:
@@ -17,12 +19,21 @@ if TYPE_CHECKING:
 
 __all__ = ["as_document", "ask", "ask_for_all", "gateway_option"]
 
+_USUAL = "127.0.0.1:8000"
+
+
+def _gateway() -> str:
+    """Return the gateway of the mesh that runs from the working folder, else where one usually is."""
+    state = read_state(Path(".graphmesh"))
+    return _USUAL if state is None or state.phase == "failed" else state.gateway
+
+
 gateway_option: Callable[[Any], Any] = click.option(
     "--gateway",
-    default="127.0.0.1:8000",
-    show_default=True,
+    default=_gateway,
+    show_default=_USUAL,
     metavar="HOST:PORT",
-    help="The mesh's gateway.",
+    help="The mesh's gateway; default: that of the mesh in this folder's .graphmesh, if there is one.",
     envvar="GRAPHMESH_GATEWAY_ADDRESS",
 )
 

@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import sys
 import tempfile
 import time
@@ -28,6 +27,7 @@ from graphmesh.cli.http import post
 from graphmesh.cli.infer import checked, timing_rows
 from graphmesh.cli.ocr import MESH, PICTURE
 from graphmesh.cli.output import emit
+from graphmesh.cli.ports import free_port, is_free
 from graphmesh.core.errors import InvalidRequest, StartFailed, from_code
 from graphmesh.core.tensor import Tensor, decode_raw, encode_raw
 from graphmesh.oip import open_inference_pb2 as oip
@@ -114,8 +114,8 @@ def _mesh(port: int, *, keep: bool) -> Iterator[str]:
     with contextlib.ExitStack() as stack:
         folder = Path.cwd() if keep else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="graphmesh-")))
         run_dir = folder / ".graphmesh"
-        free = [_free(wanted) for wanted in (port, 8001, 8002)]
-        ports = ["--port", str(port if free[0] else local.free_port())]
+        free = [is_free("127.0.0.1", wanted) for wanted in (port, 8001, 8002)]
+        ports = ["--port", str(port if free[0] else free_port())]
         ports += ["--grpc-port", "8001" if free[1] else "0", "--metrics-port", "8002" if free[2] else "0"]
         click.echo("starting a mesh: etcd, a gateway, a worker for detection and one for recognition")
         if not keep:
@@ -124,16 +124,6 @@ def _mesh(port: int, *, keep: bool) -> Iterator[str]:
         yield state.gateway
         if not keep:
             click.echo("\nstopping the mesh")
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 def _timed(read: Any, address: str, picture: bytes) -> tuple[Any, float]:

@@ -1,26 +1,37 @@
-"""`graphmesh infer`: one call of a model or graph in natural JSON, as `curl` would make it."""
+"""`graphmesh infer`: one call of a model or graph in natural JSON, as `curl` would make it.
+
+A model that streams refuses a call for one answer before it runs; it is then called again, for all of them.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
 import sys
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
 
 from graphmesh.cli.control import gateway_option
-from graphmesh.cli.http import Answer, post
+from graphmesh.cli.http import Answer, post, post_lines, refusal
 from graphmesh.cli.output import emit, output_option
-from graphmesh.core.errors import InvalidRequest, Unavailable, from_code
+from graphmesh.core.errors import DeadlinePassed, InvalidRequest, Unavailable, Unsupported
 from graphmesh.core.names import check_model_name, check_version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["checked", "infer", "timing_rows"]
 
 _WIDEST = 100
+_PATIENCE_S = 5.0
+"""How long after the caller's time is up the mesh may take to say so."""
+_WANTS_TEXT = "must be strings"
+"""What a worker says of an input that takes text and got something else."""
 
 
 @click.command()
@@ -31,6 +42,14 @@ _WIDEST = 100
 @click.option(
     "--timeout", "timeout_s", type=click.FloatRange(min=0.001), default=60.0, show_default=True, help="Seconds."
 )
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Append the request to this file once it was answered: a line for a model's warmup.",
+)
+@click.option(
+    "--header", "headers", multiple=True, metavar="NAME=VALUE", help="A header to send along; repeat for several."
+)
 @click.option("--explain", is_flag=True, help="Also show what each node of a graph took.")
 @gateway_option
 @output_option
@@ -40,14 +59,17 @@ def infer(
     document: str | None,
     model_version: str,
     timeout_s: float,
+    record: Path | None,
+    headers: tuple[str, ...],
     gateway: str,
     output: str,
     *,
     explain: bool,
 ) -> None:
-    """Call MODEL (a model or a graph) and print its outputs.
+    """Call MODEL (a model or a graph) and print its outputs; those of a model that streams as they come.
 
-    VALUE is JSON (`[1, 2]`), text as it is (`hello`), or @FILE for the bytes of a file.
+    VALUE is JSON (`[1, 2]`), text as it is (`hello`), or @FILE for the bytes of a file. Text that is JSON as well is
+    quoted: `'"123"'`.
 
     \b
     graphmesh infer ocr image=@scan.png
@@ -56,19 +78,82 @@ def infer(
     path = f"/v1/models/{check_model_name(model)}"
     if model_version:
         path += f"/versions/{check_version(model_version)}"
-    body = _body(document, inputs)
-    headers = {"x-graphmesh-timeout-ms": str(max(1, int(timeout_s * 1000)))}
+    sent = {**_pairs("--header", headers), "x-graphmesh-timeout-ms": str(max(1, int(timeout_s * 1000)))}
     if explain:
-        headers["x-graphmesh-explain"] = "1"
-    answer = checked(
-        post(f"http://{gateway}{quote(path)}:predict", body, headers=headers, timeout_s=timeout_s + 5), gateway
-    )
+        sent["x-graphmesh-explain"] = "1"
+    call = _Call(gateway, f"http://{gateway}{quote(path)}", _body(document, inputs), sent, timeout_s)
+    try:
+        _show(call, output, explain=explain)
+    except DeadlinePassed:
+        raise DeadlinePassed(
+            f"model {model!r} did not answer within {timeout_s:g} s; give it longer with --timeout"
+        ) from None
+    except InvalidRequest as error:
+        raise type(error)(error.message + _quoting_hint(error.message, inputs)) from None
+    if record is not None:
+        with record.open("a") as file:
+            file.write(json.dumps(json.loads(call.body), separators=(",", ":")) + "\n")
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    gateway: str
+    url: str
+    body: bytes
+    headers: dict[str, str]
+    timeout_s: float
+
+    def answer(self) -> dict[str, Any]:
+        patience = self.timeout_s + _PATIENCE_S
+        return checked(post(f"{self.url}:predict", self.body, headers=self.headers, timeout_s=patience), self.gateway)
+
+    def answers(self) -> Iterator[dict[str, Any]]:
+        patience = self.timeout_s + _PATIENCE_S
+        for line in post_lines(f"{self.url}:predictStream", self.body, headers=self.headers, timeout_s=patience):
+            yield checked(line, self.gateway)
+
+
+def _show(call: _Call, output: str, *, explain: bool) -> None:
+    try:
+        answer = call.answer()
+    except Unsupported:  # it streams; if it was something else, so it says again
+        for part in call.answers():
+            _show_part(part, output)
+        return
     rows = [(name, _short(value)) for name, value in answer["outputs"].items()]
     emit(output, answer, columns=("Output", "Value"), rows=rows)
     if explain and output == "table":
         click.echo()
         nodes = answer.get("explain", {}).get("nodes", [])
         emit("table", None, columns=("Node", "Model", "Worker", "Where", "Calls", "ms"), rows=timing_rows(nodes))
+
+
+def _show_part(answer: dict[str, Any], output: str) -> None:
+    """Print one of several answers: a line of JSON, a YAML document, or a line for each output."""
+    if output == "json":
+        click.echo(json.dumps(answer, ensure_ascii=False))
+    elif output == "yaml":
+        click.echo("---")
+        emit("yaml", answer, columns=(), rows=())
+    else:
+        for name, value in answer["outputs"].items():
+            click.echo(f"{name}  {_short(value)}")
+
+
+def _quoting_hint(message: str, inputs: tuple[str, ...]) -> str:
+    """Return how to send as text what was read as JSON, if the mesh says that an input must be text."""
+    for name, separator, value in (argument.partition("=") for argument in inputs):
+        if separator and f"input {name!r}: " in message and _WANTS_TEXT in message:
+            return f"; if {value[:40]} is meant as text, quote it: {name}='\"{value[:40]}\"'"
+    return ""
+
+
+def _pairs(what: str, arguments: tuple[str, ...]) -> dict[str, str]:
+    pairs = [argument.partition("=") for argument in arguments]
+    for name, separator, _ in pairs:
+        if not separator or not name:
+            raise InvalidRequest(f"{what} must be NAME=VALUE, got {name[:80]!r}")
+    return {name.lower(): value for name, _, value in pairs}
 
 
 def timing_rows(nodes: list[dict[str, Any]], *, path: str = "") -> list[tuple[object, ...]]:
@@ -135,11 +220,11 @@ def checked(answer: Answer, gateway: str) -> dict[str, Any]:
         document: Any = json.loads(answer.body)
     except ValueError:
         document = None
-    good = answer.status == HTTPStatus.OK
+    good = answer.status == HTTPStatus.OK and not (isinstance(document, dict) and "error" in document)
     if not isinstance(document, dict) or ("outputs" if good else "error") not in document:
         raise Unavailable(f"{gateway} answered {answer.status} without the expected JSON; is it a graphmesh gateway?")
     if not good:
-        raise from_code(document.get("code", 2), document["error"])
+        raise refusal(document.get("code", 2), document["error"])
     return document
 
 

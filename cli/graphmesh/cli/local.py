@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import psutil
 
+from graphmesh.cli.ports import free_port
 from graphmesh.cli.state import MeshState, read_state
 from graphmesh.core.errors import StartFailed
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from graphmesh.cli.mesh_file import MeshFile
 
-__all__ = ["default_run_dir", "free_port", "start_detached", "stop", "stop_leftovers", "with_gateway_flags"]
+__all__ = ["check_none_runs", "default_run_dir", "start_detached", "stop", "stop_leftovers", "with_gateway_flags"]
 
 _STOP_S = 60.0
 _POLL_S = 0.1
@@ -33,14 +33,6 @@ _POLL_S = 0.1
 def default_run_dir(mesh_file: Path | None) -> Path:
     """Return `.graphmesh` beside the mesh file, or in the working folder."""
     return (mesh_file.resolve().parent if mesh_file is not None else Path.cwd()) / ".graphmesh"
-
-
-def free_port() -> int:
-    """Return a loopback port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def with_gateway_flags(mesh: MeshFile, *, bind: str | None, ports: Mapping[str, int | None]) -> MeshFile:
@@ -54,12 +46,26 @@ def with_gateway_flags(mesh: MeshFile, *, bind: str | None, ports: Mapping[str, 
     return msgspec.structs.replace(mesh, gateway=msgspec.structs.replace(mesh.gateway, **changes))
 
 
+def check_none_runs(run_dir: Path) -> None:
+    """Refuse to start a second mesh from a run folder.
+
+    Raises:
+        StartFailed: one runs from it; names its supervisor's process (FAILED_PRECONDITION).
+    """
+    state = read_state(run_dir)
+    if state is not None and state.supervisor.pid != os.getpid() and state.supervisor.process() is not None:
+        raise StartFailed(
+            f"a mesh already runs from {run_dir} (process {state.supervisor.pid}); stop it with: graphmesh down"
+        )
+
+
 def start_detached(arguments: Sequence[str], run_dir: Path, *, say: Callable[[str], None]) -> MeshState:
     """Start `graphmesh up` in the background, show its progress, and return its state once it is ready.
 
     Raises:
         StartFailed: it could not start; carries its reason.
     """
+    check_none_runs(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     log = run_dir / "up.log"
     environment = {name: value for name, value in os.environ.items() if name != "GRAPHMESH_UP_DETACH"}
@@ -77,11 +83,12 @@ def start_detached(arguments: Sequence[str], run_dir: Path, *, say: Callable[[st
         lines.seek(written)
         while True:
             ended = process.poll() is not None
+            state = read_state(run_dir)  # before the lines: it says that it is ready, then writes it
             for line in lines:
                 if not line.startswith("graphmesh: "):  # its error, which is raised here
                     say(line.rstrip())
-            state = read_state(run_dir)
             if state is not None and state.supervisor.pid == process.pid and state.phase == "ready":
+                say(f"log: {log}")
                 return state
             if ended:
                 reason = state.message if state is not None and state.phase == "failed" else ""

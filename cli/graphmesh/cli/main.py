@@ -13,8 +13,8 @@ from typing import NoReturn
 
 import click
 
-from graphmesh.cli import demo, doctor, graphs, infer, mesh, processes
-from graphmesh.core.errors import GraphmeshError, InvalidRequest, StartFailed, Unavailable
+from graphmesh.cli import demo, doctor, graphs, infer, mesh, models, processes
+from graphmesh.core.errors import GraphmeshError, InvalidRequest, ModelNotReady, StartFailed, Unavailable
 from graphmesh.core.version import software_version
 
 __all__ = ["cli", "exit_code", "main"]
@@ -42,6 +42,7 @@ def version() -> None:
 for command in (
     *processes.commands,
     *mesh.commands,
+    *models.commands,
     graphs.graph,
     infer.infer,
     demo.demo,
@@ -72,7 +73,7 @@ def exit_code(error: GraphmeshError) -> int:
     """Return the exit code that stands for an error."""
     if isinstance(error, StartFailed):
         return 4
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable) and not isinstance(error, ModelNotReady):
         return 3
     return 2 if isinstance(error, InvalidRequest) else 1
 

@@ -1,42 +1,57 @@
 """`mesh.yaml`: which workers host which models, and which graphs compose them.
 
-The schema is the classes below; `docs/mesh-yaml.md` lists every field and a test holds the two together. Unknown
-fields are refused, so that a misspelt one does not pass in silence.
+The schema is the classes below, and `Entry` for the fields of a model; `docs/mesh-yaml.md` lists every field and a test
+holds the two together. Unknown fields are refused, so that a misspelt one does not pass in silence.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import yaml
 
+from graphmesh.cli.mesh_errors import explained
 from graphmesh.core.errors import InvalidRequest
-from graphmesh.core.names import check_model_name, check_version
+from graphmesh.core.names import check_model_name
+from graphmesh.worker.config import ModelConfig
+from graphmesh.worker.layouts.entry import Entry, read_requests
 
-__all__ = ["GatewayEntry", "MeshFile", "ModelEntry", "WorkerEntry", "load_mesh_file", "resolve_source"]
+__all__ = [
+    "GatewayEntry",
+    "MeshFile",
+    "ModelEntry",
+    "WorkerEntry",
+    "load_mesh_file",
+    "resolve_source",
+]
 
 _WHEEL = "wheel://"
 _MOST_MIB = 1024
 _HIGHEST_PORT = 65535
 
 
-class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ModelEntry(Entry, frozen=True, kw_only=True):
     """A model that a worker hosts."""
 
     name: str
     """What clients call it: `[a-z0-9][a-z0-9._-]{0,127}`."""
     source: str
-    """`file.onnx`, `file.py:Class`, `package.module:Class`, or `wheel://DISTRIBUTION/path/inside.onnx` for a file of an
-    installed package. Files are relative to mesh.yaml."""
-    version: str = "1"
-    """Digits, in quotes: `"2"`."""
-    instances: int = 1
-    """How many requests a sync `predict` runs at once."""
-    parameters: dict[str, Any] = {}
-    """Keyword arguments for the class; a `wheel://` value becomes the file's path."""
+    """A model file or a folder of one, `file.py:Class`, `package.module:Class`, or
+    `wheel://DISTRIBUTION/path/inside.onnx` for a file of an installed package. Files are relative to mesh.yaml."""
+
+    def config(self) -> ModelConfig:
+        """Return what the worker is told of the model.
+
+        Raises:
+            InvalidRequest: a value that cannot be; names the model (INVALID_ARGUMENT, retry: no).
+        """
+        try:
+            return ModelConfig(**self.settings())
+        except InvalidRequest as error:
+            prefix = f"model {self.name!r}: "
+            raise InvalidRequest(prefix + error.message.removeprefix(prefix)) from None
 
 
 class WorkerEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,9 +94,15 @@ class MeshFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     graphs: list[str] = []
     """Files of graphs (`.yaml` or `.textproto`), applied in this order: a graph after those it calls."""
 
-    def models(self) -> dict[str, ModelEntry]:
-        """Return every model by name, once, however many groups host it."""
-        return {model.name: model for worker in self.workers for model in worker.models}
+    def models(self) -> dict[str, list[ModelEntry]]:
+        """Return the versions of every model by name, each once, however many groups host it."""
+        found: dict[str, list[ModelEntry]] = {}
+        for worker in self.workers:
+            for model in worker.models:
+                versions = found.setdefault(model.name, [])
+                if model not in versions:
+                    versions.append(model)
+        return found
 
 
 def load_mesh_file(path: Path) -> MeshFile:
@@ -90,6 +111,7 @@ def load_mesh_file(path: Path) -> MeshFile:
     Raises:
         InvalidRequest: the file cannot be read, or a field is wrong; names the file, the field and the expectation.
     """
+    document: object = None
     try:
         document = yaml.safe_load(path.read_text())
         parsed = msgspec.convert(document if document is not None else {}, MeshFile)
@@ -100,7 +122,7 @@ def load_mesh_file(path: Path) -> MeshFile:
     except yaml.YAMLError as error:
         raise InvalidRequest(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     except msgspec.ValidationError as error:
-        raise InvalidRequest(f"{path}: {error}; docs/mesh-yaml.md lists every field") from None
+        raise InvalidRequest(f"{path}: {explained(str(error), document, MeshFile)}") from None
     try:
         _check(parsed)
         return _resolved(parsed, path.resolve().parent)
@@ -113,21 +135,19 @@ def _check(mesh: MeshFile) -> None:
     _check_ports(mesh.gateway)
     if not 1 <= mesh.max_message_mib <= _MOST_MIB:
         raise InvalidRequest(f"max_message_mib must be 1 to {_MOST_MIB}, got {mesh.max_message_mib}")
-    seen: dict[str, ModelEntry] = {}
+    seen: dict[tuple[str, str], ModelEntry] = {}
     groups = [worker.name for worker in mesh.workers]
     if len(set(groups)) != len(groups):
         raise InvalidRequest(f"workers must have different names, got {groups}")
     for worker in mesh.workers:
         check_model_name(worker.name)
         _at_least_one(f"worker {worker.name!r}: replicas", worker.replicas)
-        names = [model.name for model in worker.models]
+        names = [f"{model.name}@{model.version}".rstrip("@") for model in worker.models]
         if len(set(names)) != len(names):
-            raise InvalidRequest(f"worker {worker.name!r}: models must have different names, got {names}")
+            raise InvalidRequest(f"worker {worker.name!r}: models must have different names or versions, got {names}")
         for model in worker.models:
             check_model_name(model.name)
-            check_version(model.version)
-            _at_least_one(f"model {model.name!r}: instances", model.instances)
-            if seen.setdefault(model.name, model) != model:
+            if seen.setdefault((model.name, model.version), model) != model:
                 raise InvalidRequest(f"model {model.name!r} is declared twice, differently; make the entries equal")
 
 
@@ -163,7 +183,11 @@ def _resolved_model(model: ModelEntry, folder: Path) -> ModelEntry:
         name: str(_file_of_distribution(value)) if isinstance(value, str) and value.startswith(_WHEEL) else value
         for name, value in model.parameters.items()
     }
-    return msgspec.structs.replace(model, source=resolve_source(model.source, folder), parameters=parameters)
+    warmup = read_requests(folder / model.warmup) if isinstance(model.warmup, str) else model.warmup
+    source = resolve_source(model.source, folder)
+    resolved = msgspec.structs.replace(model, source=source, parameters=parameters, warmup=warmup)
+    resolved.config()  # refuses here, while the file is read, what a worker would refuse at its start
+    return resolved
 
 
 def resolve_source(source: str, folder: Path) -> str:

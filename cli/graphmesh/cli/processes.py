@@ -16,12 +16,11 @@ from graphmesh.cli import local
 from graphmesh.cli.mesh_file import MeshFile, ModelEntry, WorkerEntry, load_mesh_file, resolve_source
 from graphmesh.cli.up import Up, UpOptions
 from graphmesh.core.errors import InvalidRequest
+from graphmesh.core.logs import log_handler
 from graphmesh.core.names import check_model_name, new_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from graphmesh.worker.config import ModelConfig
 
 __all__ = ["commands"]
 
@@ -50,9 +49,7 @@ def _log_to_stderr() -> None:
     level = os.environ.get("GRAPHMESH_LOG_LEVEL", "INFO").upper()
     if level not in logging.getLevelNamesMapping():
         raise InvalidRequest(f"GRAPHMESH_LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR, got {level[:40]!r}")
-    brief = os.environ.get("GRAPHMESH_LOG_FORMAT") == "brief"  # under `graphmesh up`, which says who speaks
-    form = "%(levelname)s %(message)s" if brief else "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-    logging.basicConfig(stream=sys.stderr, level=level, format=form)
+    logging.basicConfig(level=level, handlers=[log_handler(os.environ.get("GRAPHMESH_LOG_FORMAT", ""))])
 
 
 @click.command()
@@ -81,13 +78,16 @@ def _log_to_stderr() -> None:
     help="Seconds that models may take to load.",
 )
 @click.option(
-    "--detach", is_flag=True, help="Return once the mesh is ready and leave it running; stop it with `graphmesh down`."
+    "--detach",
+    is_flag=True,
+    help="Return once the mesh is ready and leave it running, its log in up.log of the run folder; stop it with "
+    "`graphmesh down`.",
 )
 @_insecure
 def up(mesh_file: Path | None, run_dir: Path | None, *, detach: bool, **flags: Any) -> None:
     """Start a whole mesh on this machine: etcd, a gateway, and the workers and graphs of MESH_FILE.
 
-    MESH_FILE is ./mesh.yaml if there is one.
+    MESH_FILE is ./mesh.yaml if there is one. It runs until Ctrl-C or SIGTERM, ends what it started, and exits with 0.
     """
     if mesh_file is None and Path("mesh.yaml").is_file():
         mesh_file = Path("mesh.yaml")
@@ -177,11 +177,11 @@ def gateway(gateway_id: str, run_dir: Path, max_message_mib: int, **flags: Any) 
     "models",
     multiple=True,
     metavar="NAME=SOURCE",
-    help="A model to host: file.onnx, file.py:Class or module:Class; repeat for several.",
+    help="A model to host: a file or folder, file.py:Class or module:Class; repeat for several.",
 )
 @click.option("--mesh-file", type=click.Path(path_type=Path, dir_okay=False), help="Take the models from a mesh.yaml.")
 @click.option("--group", help="With --mesh-file: the worker group to be one of.")
-@click.option("--only", help="With --mesh-file: host this one model.")
+@click.option("--only", help="With --mesh-file: host this one model, in all its versions.")
 @click.option(
     "--ttl",
     "ttl_s",
@@ -203,11 +203,11 @@ def worker(
 ) -> None:
     """Run a worker: hosts models and registers them."""
     from graphmesh.worker.config import WorkerConfig  # noqa: PLC0415 - each process loads only its own component
-    from graphmesh.worker.process import run_worker  # noqa: PLC0415
+    from graphmesh.worker.process import run_worker  # noqa: PLC0415 - as above
 
     _log_to_stderr()
     entry = _entry(mesh_file, group, only) if mesh_file is not None else WorkerEntry(name="worker", models=[])
-    hosted = (*map(_model_config, entry.models), *map(_model_config, map(_model_flag, models)))
+    hosted = tuple(model.config() for model in [*entry.models, *map(_model_flag, models)])
     config = WorkerConfig(
         worker_id=check_model_name(worker_id or new_id("worker")),
         models=hosted,
@@ -226,7 +226,7 @@ def _entry(mesh_file: Path, group: str | None, only: str | None) -> WorkerEntry:
         found = mesh.models().get(only)
         if found is None:
             raise InvalidRequest(f"--only {only}: {mesh_file} has no such model, only {', '.join(mesh.models())}")
-        return WorkerEntry(name=only, models=[found])
+        return WorkerEntry(name=only, models=found)
     for entry in mesh.workers:
         if entry.name == group:
             return entry
@@ -238,18 +238,6 @@ def _model_flag(flag: str) -> ModelEntry:
     if not separator:
         raise InvalidRequest(f"--model must be NAME=SOURCE, got {flag!r}")
     return ModelEntry(name=check_model_name(name), source=resolve_source(source, Path.cwd()))
-
-
-def _model_config(entry: ModelEntry) -> ModelConfig:
-    from graphmesh.worker.config import ModelConfig  # noqa: PLC0415 - as above
-
-    return ModelConfig(
-        name=entry.name,
-        source=entry.source,
-        version=entry.version,
-        instances=entry.instances,
-        parameters=entry.parameters,
-    )
 
 
 commands = (up, down, gateway, worker)

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from graphmesh.cli.children import Child
     from graphmesh.registry import Mirror, Snapshot
 
-__all__ = ["failing_with", "gateway_answers", "models_routed", "workers_registered"]
+__all__ = [
+    "described",
+    "failing_with",
+    "gateway_answers",
+    "gateway_registered",
+    "models_routed",
+    "workers_registered",
+]
 
 _POLL_S = 0.1
 
@@ -64,7 +71,7 @@ async def workers_registered(mirror: Mirror, worker_ids: Sequence[str], *, say: 
         for worker_id in [w for w in waiting if w in snapshot.workers]:
             waiting.remove(worker_id)
             models = snapshot.workers[worker_id].models
-            ready = [m.name for m in models if m.state is ModelState.AVAILABLE]
+            ready = sorted({m.name for m in models if m.state is ModelState.AVAILABLE})
             say(f"worker {worker_id} is ready: {', '.join(ready) or 'no model'}")
             for model in models:
                 if model.state is ModelState.FAILED:
@@ -79,6 +86,13 @@ async def workers_registered(mirror: Mirror, worker_ids: Sequence[str], *, say: 
 async def _until_ok(url: str) -> None:
     while (await asyncio.to_thread(get, url)).status != HTTPStatus.OK:  # noqa: ASYNC110 - another process's state
         await asyncio.sleep(_POLL_S)
+
+
+async def gateway_registered(mirror: Mirror, gateway_id: str) -> None:
+    """Return once the gateway has registered, which it does when its Envoy has the ports: what answers there is it."""
+    async for snapshot in mirror.changes():
+        if gateway_id in snapshot.gateways:
+            return
 
 
 async def gateway_answers(address: str) -> None:
@@ -99,3 +113,18 @@ async def models_routed(address: str, mirror: Mirror, graphs: set[str]) -> None:
     }
     for name in sorted(names | graphs):
         await _until_ok(f"http://{address}/v2/models/{name}/ready")
+
+
+def described(names: Sequence[str], snapshot: Snapshot) -> str:
+    """Return which of these models are there, and which failed to load: a version, where another one is there."""
+    hosted = [model for worker in snapshot.workers.values() for model in worker.models]
+    there = {model.name for model in hosted if model.state is ModelState.AVAILABLE}
+    failed = {
+        f"{model.name} version {model.version}" if model.name in there else model.name: None
+        for model in hosted
+        if model.state is ModelState.FAILED and model.name in names
+    }
+    if not names:
+        return "none yet: add workers to mesh.yaml"
+    loaded = ", ".join(name for name in names if name in there) or "none"
+    return f"{loaded}; failed: {', '.join(failed)} (graphmesh models says why)" if failed else loaded

@@ -21,8 +21,8 @@ def base_replicas(mesh: MeshFile) -> dict[str, int]:
     """Return how many workers mesh.yaml places each model on."""
     count: dict[str, int] = {}
     for worker in mesh.workers:
-        for model in worker.models:
-            count[model.name] = count.get(model.name, 0) + worker.replicas
+        for name in {model.name for model in worker.models}:
+            count[name] = count.get(name, 0) + worker.replicas
     return count
 
 

@@ -23,10 +23,13 @@ import psutil
 from graphmesh.cli import readiness
 from graphmesh.cli.children import Child
 from graphmesh.cli.graphs import load_graph
+from graphmesh.cli.local import check_none_runs
+from graphmesh.cli.ports import check_ports, local_address
 from graphmesh.cli.scaling import base_replicas, extra_workers
-from graphmesh.cli.state import MeshState, mark, read_state, write_state
+from graphmesh.cli.state import MeshState, mark, write_state
 from graphmesh.client import ControlClient
 from graphmesh.core.errors import GraphmeshError, StartFailed
+from graphmesh.core.names import new_id
 from graphmesh.graph.wire import graph_to_wire
 from graphmesh.registry import LocalEtcd, Registry, connect
 from graphmesh.v1 import graph_service_pb2
@@ -74,6 +77,7 @@ class Up:
         self._say = say
         self._workers: dict[str, Child] = {}
         self._gateway: Child | None = None
+        self._gateway_id = new_id("gateway")  # of this run alone: by it the gateway is told from another one
         self._etcd: LocalEtcd | None = None
         self._stop = asyncio.Event()
         self._me = mark(os.getpid())
@@ -83,8 +87,7 @@ class Up:
     def address(self) -> str:
         """`host:port` of the gateway, as reached from this machine."""
         gateway = self._options.mesh.gateway
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(gateway.bind, gateway.bind)  # noqa: S104 - read, not bound
-        return f"[{host}]:{gateway.port}" if ":" in host else f"{host}:{gateway.port}"
+        return local_address(gateway.bind, gateway.port)
 
     async def run(self) -> None:
         """Run until SIGTERM or Ctrl-C.
@@ -98,6 +101,7 @@ class Up:
             loop.add_signal_handler(number, self._stop.set)
         try:
             async with AsyncExitStack() as stack:
+                check_ports(self._options.mesh.gateway)
                 stack.callback(self._write, "stopping")
                 await self._run_until_stopped(stack)
             (self._options.run_dir / "mesh.json").unlink(missing_ok=True)
@@ -109,11 +113,7 @@ class Up:
     def _claim(self) -> None:
         run_dir = self._options.run_dir
         run_dir.mkdir(parents=True, exist_ok=True)
-        old = read_state(run_dir)
-        if old is not None and old.supervisor.pid != os.getpid() and old.supervisor.process() is not None:
-            raise StartFailed(
-                f"a mesh already runs from {run_dir} (process {old.supervisor.pid}); stop it with: graphmesh down"
-            )
+        check_none_runs(run_dir)
         self._write("starting")
 
     def _write(self, phase: str, message: str = "") -> None:
@@ -146,8 +146,8 @@ class Up:
             if self._stop.is_set():
                 return
             await ready
+            self._say_ready(time.monotonic() - began, mirror)
             self._write("ready")
-            self._say_ready(time.monotonic() - began)
             await self._keep(mirror, endpoints)
         finally:
             for task in (ready, stopping):
@@ -164,7 +164,7 @@ class Up:
         arguments = [
             "gateway",
             *self._common(endpoints),
-            *("--gateway-id", "gateway-1", "--bind", entry.bind, "--port", str(entry.port)),
+            *("--gateway-id", self._gateway_id, "--bind", entry.bind, "--port", str(entry.port)),
             *("--grpc-port", str(entry.grpc_port), "--metrics-port", str(entry.metrics_port)),
             *("--run-dir", str(self._options.run_dir / "gateway")),
             *(["--insecure-bind"] if self._options.insecure_bind else []),
@@ -199,6 +199,7 @@ class Up:
         try:
             async with readiness.failing_with(children), asyncio.timeout(self._options.ready_timeout_s):
                 await readiness.workers_registered(mirror, tuple(self._workers), say=self._say)
+                await readiness.gateway_registered(mirror, self._gateway_id)
                 await readiness.gateway_answers(self.address)
                 graphs = await self._apply_graphs()
                 await readiness.models_routed(self.address, mirror, graphs)
@@ -223,8 +224,8 @@ class Up:
                 applied.add(graph.name)
         return applied
 
-    def _say_ready(self, seconds: float) -> None:
-        models = ", ".join(self._options.mesh.models()) or "none yet: add workers to mesh.yaml"
+    def _say_ready(self, seconds: float, mirror: Mirror) -> None:
+        models = readiness.described(list(self._options.mesh.models()), mirror.snapshot)
         self._say(f"ready after {seconds:.1f} s; gRPC and REST on {self.address}; models: {models}")
 
     async def _keep(self, mirror: Mirror, endpoints: tuple[str, ...]) -> None:

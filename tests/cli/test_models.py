@@ -1,0 +1,58 @@
+"""`graphmesh model load` and `unload` against a gateway that answers what it is told."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from graphmesh.cli.models import _described, _error, _trouble, ready
+from graphmesh.core.errors import Unavailable
+from graphmesh.v1 import mesh_service_pb2, model_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.cli.conftest import FakeGateway
+
+    Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.mark.parametrize("what", ["load", "unload"])
+def test_a_refusal(graphmesh: Run, fake_gateway: FakeGateway, what: str) -> None:
+    """The gateway is asked by the protocol's path; what it refuses is one line and exit code 1."""
+    fake_gateway.answers({"error": "model 'm': version 1: m.py: no", "code": 9}, status=400)
+    code, _, errors = graphmesh("model", what, "m", "--gateway", fake_gateway.address)
+    assert (code, errors) == (1, "graphmesh: model 'm': version 1: m.py: no\n")
+    path, _, body = fake_gateway.requests[-1]
+    assert (path, body) == (f"/v2/repository/models/m/{what}", b"{}")
+
+
+def test_nobody_answers(graphmesh: Run) -> None:
+    """A mesh that is not there is exit code 3."""
+    code, _, errors = graphmesh("model", "load", "m", "--gateway", "127.0.0.1:1")
+    assert code == 3
+    assert "start one with: graphmesh up" in errors
+
+
+def test_answers_that_are_not_the_meshs() -> None:
+    """An error without a code is UNKNOWN; what is no error of the mesh is said to be none."""
+    assert _error(json.dumps({"error": "x"}).encode(), "g") == (2, "x")
+    for body in (b"<html>", b"[]", b"{}", b'{"error": "x", "code": "y"}'):
+        with pytest.raises(Unavailable, match="is it a graphmesh gateway"):
+            _error(body, "g")
+
+
+def test_how_replicas_are_shown() -> None:
+    """A replica's line has version, state, memory and message; trouble names the workers that have any."""
+    good = model_pb2.HostedModel(version="1", state=model_pb2.MODEL_STATE_AVAILABLE, memory_bytes=5 << 20)
+    kept = model_pb2.HostedModel(version="1", state=model_pb2.MODEL_STATE_AVAILABLE, message="reload failed: x")
+    gone = model_pb2.HostedModel(version="2", state=model_pb2.MODEL_STATE_UNLOADED)
+    assert _described(good) == "version 1, available, 5 MiB"
+    assert _described(kept) == "version 1, available: reload failed: x"
+    model = mesh_service_pb2.Model(name="m")
+    for number, hosted in enumerate((good, kept, gone)):
+        model.replicas.add(worker_id=f"w{number}", model=hosted)
+    assert ready(model) == "2/3"
+    assert _trouble(model) == "w1: reload failed: x; w2: unloaded"
