@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+FRAMEWORKS := $(VENV)/.frameworks
 CODE := core graph registry worker gateway client cli
 
-.PHONY: help install demo test check lint types imports protos format gen bench up debian clean
+.PHONY: help install demo test clients check lint types imports protos format gen bench up debian clean
 
 help:  ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +23,12 @@ $(STAMP): pyproject.toml
 	  'rapidocr-onnxruntime==1.4.4'
 	@touch $@
 
+# All model frameworks, for the tests of their backends.
+$(FRAMEWORKS): $(STAMP)
+	@echo "installing the model frameworks that the tests need: a minute or two"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,frameworks]'
+	@touch $@
+
 install: $(STAMP)  ## Make .venv with the graphmesh command in .venv/bin.
 
 demo: $(STAMP)  ## Serve and call a real OCR graph, then stop.
@@ -30,9 +37,13 @@ demo: $(STAMP)  ## Serve and call a real OCR graph, then stop.
 up: $(STAMP)  ## Start the mesh of ./mesh.yaml, or an empty one.
 	$(BIN)/graphmesh up
 
-test: $(STAMP) debian  ## Run all checks and tests.
+test: $(FRAMEWORKS) debian clients  ## Run all checks and tests.
 	$(MAKE) check
 	$(BIN)/python -m pytest
+
+# Clients whose requirements do not go together with ours: each in an environment of its own, a minute the first time.
+clients: $(STAMP)  ## Make the environments of kserve's and mlserver's clients, for their tests.
+	@$(BIN)/python -m tests.contract.environments
 
 check: $(STAMP) lint types imports protos  ## Formatting, lint, types, import rules, protocol.
 
@@ -58,8 +69,9 @@ gen: $(STAMP)  ## Regenerate protos/gen and the reference pages of the documenta
 	$(BIN)/python protos/generate.py
 	$(BIN)/python -m tests.docs.reference
 
-bench: $(STAMP) debian  ## Print CPU microseconds per request, against references, in one run.
+bench: $(STAMP) debian  ## Print CPU microseconds per request against references, and batching against its goals.
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.batching
 
 # What tests and benchmarks need from Debian; installed when this machine lets us, else the tests that miss it fail and
 # say so.
@@ -74,4 +86,4 @@ debian:
 	  else echo "missing Debian packages:$$missing; install them: sudo apt-get install$$missing"; fi; fi
 
 clean:  ## Remove what the commands above made.
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .clients build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

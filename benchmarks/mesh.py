@@ -21,7 +21,7 @@ from benchmarks.calls import fast_path_call, grpc_call, natural_call, oip_call
 from benchmarks.scenarios import Scenario
 from benchmarks.servers import ServerFailed, System, start
 from graphmesh.cli.http import get
-from graphmesh.cli.local import free_port
+from graphmesh.cli.ports import free_port
 from graphmesh.cli.state import read_state
 from graphmesh.client import ControlClient
 from graphmesh.registry import LocalEtcd

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from benchmarks.calls import grpc_call
 from benchmarks.scenarios import Scenario
 from benchmarks.servers import System, listening, start
-from graphmesh.cli.local import free_port
+from graphmesh.cli.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from graphmesh.cli.local import free_port
+from graphmesh.cli.ports import free_port
 from tests.docs.runner import Runner
 
 if TYPE_CHECKING:

@@ -17,6 +17,8 @@ import msgspec
 
 from graphmesh.cli.main import cli
 from graphmesh.cli.mesh_file import GatewayEntry, MeshFile, ModelEntry, WorkerEntry
+from graphmesh.worker.config import Isolation
+from graphmesh.worker.layouts.entry import BatchingEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -31,10 +33,16 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "gateway": GatewayEntry,
     "workers": WorkerEntry,
     "models": ModelEntry,
+    "batching": BatchingEntry,
 }
 _TYPES: dict[Any, str] = {
     str: "text",
     int: "number",
+    float: "number",
+    Isolation: "`none` or `process`",
+    dict[str, tuple[int, ...]]: "mapping of lists of numbers",
+    list[dict[str, Any]] | str: "list of mappings, or text",
+    BatchingEntry | None: "[batching](#batching)",
     list[str]: "list of text",
     dict[str, str]: "mapping of text",
     dict[str, Any]: "mapping",
@@ -50,10 +58,12 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def _meanings(struct: type) -> dict[str, str]:
-    """Return the docstrings under the fields of a class, each on one line."""
+    """Return the docstrings under the fields of a class and those it extends, each on one line."""
+    if struct is msgspec.Struct:
+        return {}
     (found,) = ast.parse(textwrap.dedent(inspect.getsource(struct))).body
     assert isinstance(found, ast.ClassDef)
-    meanings = {}
+    meanings = _meanings(struct.__bases__[0])
     for field, doc in zip(found.body, found.body[1:], strict=False):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(doc, ast.Expr):
             meanings[field.target.id] = " ".join(ast.literal_eval(doc.value).split())
@@ -65,17 +75,17 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
         return "required"
     if field.default is msgspec.NODEFAULT or isinstance(field.default, msgspec.Struct):
         return "empty" if not isinstance(field.default, msgspec.Struct) else "as below"
-    return f"`{field.default}`"
+    return f"`{field.default}`" if field.default not in {"", None} else "empty"
 
 
 def mesh_file_reference() -> str:
-    """Return a section with a table of fields for each part of a mesh file."""
+    """Return a section with a table of fields for each part of a mesh file, required ones first."""
     sections = []
     for title, struct in _SECTIONS.items():
         meanings = _meanings(struct)
         rows = [
             (f"`{field.name}`", _TYPES[field.type], _default(field), meanings[field.name])
-            for field in msgspec.structs.fields(struct)
+            for field in sorted(msgspec.structs.fields(struct), key=lambda field: not field.required)
         ]
         doc = inspect.getdoc(struct) or ""
         heading = title if struct is MeshFile else f"`{title}`"
@@ -104,11 +114,8 @@ def _type(option: click.Option) -> str:
 
 
 def _option(option: click.Option) -> tuple[str, str, str]:
-    default = (
-        ""
-        if option.default in (None, "") or option.default is False or not option.show_default
-        else f"`{option.default}`"
-    )
+    said = option.show_default if isinstance(option.show_default, str) else option.default
+    default = "" if said in (None, "") or said is False or not option.show_default else f"`{said}`"
     return f"`{', '.join(sorted(option.opts))} {_type(option)}".rstrip() + "`", default, option.help or ""
 
 

@@ -29,15 +29,16 @@ def test_the_document_is_true(document: Path, runner: Runner) -> None:
     runner.run(document)
 
 
-def test_the_tutorial_is_executed() -> None:
-    """The tutorial is among the documents that are run."""
-    assert ROOT / "docs/tutorial.md" in EXECUTED
+def test_the_tutorials_are_executed() -> None:
+    """The README and both tutorials are among the documents that are run."""
+    assert {ROOT / "README.md", ROOT / "docs/tutorial.md", ROOT / "docs/models.md"} <= set(EXECUTED)
 
 
-def test_the_tutorials_files_are_in_examples() -> None:
-    """examples/tutorial holds exactly the files that the tutorial shows."""
-    shown = {block.title: block.text for block in read_blocks(ROOT / "docs/tutorial.md") if block.title}
-    there = {path.name: path.read_text() for path in (ROOT / "examples/tutorial").iterdir() if path.is_file()}
+@pytest.mark.parametrize("name", ["tutorial", "models"])
+def test_the_files_of_a_document_are_in_examples(name: str) -> None:
+    """A folder of examples holds exactly the files that its document shows."""
+    shown = {block.title: block.text for block in read_blocks(ROOT / f"docs/{name}.md") if block.title}
+    there = {path.name: path.read_text() for path in (ROOT / "examples" / name).iterdir() if path.is_file()}
     assert there == shown
 
 

@@ -1,8 +1,10 @@
-"""docs/mesh-yaml.md and docs/cli.md: what they list is what the code has."""
+"""What documents list is what the code has."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ import yaml
 from graphmesh.cli.main import cli, exit_code
 from graphmesh.cli.mesh_file import MeshFile, load_mesh_file
 from graphmesh.core import errors
+from graphmesh.worker import Batching, Context
+from graphmesh.worker.hosting.sources import ENDINGS
 from tests.docs.reference import REFERENCES, commands, written
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,3 +51,27 @@ def test_the_example_mesh_is_valid(tmp_path: Path) -> None:
     (tmp_path / "mesh.yaml").write_text(found[1])
     assert load_mesh_file(tmp_path / "mesh.yaml").models().keys() == {"spelling", "classes"}
     assert yaml.safe_load(found[1]).keys() == set(MeshFile.__struct_fields__)
+
+
+def test_the_knobs_of_batching_are_listed() -> None:
+    """docs/batching.md has every knob that an author or operator can turn, in the code's order."""
+    listed = re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]+ \|$", (ROOT / "docs/batching.md").read_text(), re.MULTILINE)
+    assert listed == [field.name for field in dataclasses.fields(Batching)]
+
+
+def test_all_of_the_context_is_listed() -> None:
+    """docs/models.md has everything that an author can read of a call or do to it."""
+    listed = set(re.findall(r"`context\.(\w+)", (ROOT / "docs/models.md").read_text()))
+    workers = {"cancel", "inputs", "listen", "response_headers"}
+    assert listed == {name for name in dir(Context) if not name.startswith("_")} - workers
+
+
+def test_the_kinds_of_model_files_are_listed() -> None:
+    """docs/model-files.md has every ending with the backend that loads it, and its extra is one of the package's."""
+    rows = re.findall(
+        r"^\| (`\.[^|]+) \| `(\w+)` \| `?(\w*)`? ?\|", (ROOT / "docs/model-files.md").read_text(), re.MULTILINE
+    )
+    listed = {ending: backend for endings, backend, _ in rows for ending in re.findall(r"`(\.\w+)`", endings)}
+    assert listed == ENDINGS
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert {extra for *_, extra in rows} <= {*extras, ""}

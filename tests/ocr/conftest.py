@@ -34,7 +34,7 @@ class Chain:
     def __init__(self, mesh: MeshFile) -> None:
         self.models = {
             name: load_model(ModelConfig(name=name, source=entry.source, parameters=entry.parameters))
-            for name, entry in mesh.models().items()
+            for name, (entry,) in mesh.models().items()
         }
         self.signatures: dict[str, Signature] = {name: model.signature for name, model in self.models.items()}
         self.graphs: dict[str, Graph] = {}

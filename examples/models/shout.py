@@ -1,0 +1,5 @@
+class Shout:
+    """Says it louder."""
+
+    def predict(self, text: str) -> str:
+        return text.upper() + "!"
