@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from graphmesh.core.compression import inflate
-from graphmesh.worker.forms import generate, natural, oip_json
+from graphmesh.worker.forms import oip_json
+from graphmesh.worker.forms.generate import one_answer
 from graphmesh.worker.forms.headers import apply_headers, read_revision
+from graphmesh.worker.forms.json_form import FLAT, NATURAL
 from graphmesh.worker.forms.json_pool import tensors_size
 from graphmesh.worker.http.body import check_answer, read_body
 from graphmesh.worker.http.reply import JSON, Reply
@@ -20,6 +22,7 @@ from graphmesh.worker.http.reply import JSON, Reply
 if TYPE_CHECKING:
     from graphmesh.core.inference import InferenceRequest, InferenceResponse
     from graphmesh.core.signature import Signature
+    from graphmesh.worker.forms.json_form import JsonForm
     from graphmesh.worker.forms.json_pool import JsonPool
     from graphmesh.worker.handler import Handler, Servable
     from graphmesh.worker.http.routes import Route
@@ -41,10 +44,10 @@ class HttpInference:
 
     async def predict(self, route: Route, scope: Any, protocol: Any) -> Reply:  # noqa: ANN401 - granian's own types
         """Answer natural JSON."""
-        servable, request = await self.natural_request(route, scope, protocol)
+        servable, request = await self.request(NATURAL, route, scope, protocol)
         with self._watches.watch(protocol, request.deadline):
             response = await self._handler.run(servable, request)
-        return self._reply(await self.natural_answer(response, servable.signature), response)
+        return self._reply(await self.answer(NATURAL, response, servable.signature), response)
 
     async def infer(self, route: Route, scope: Any, protocol: Any) -> Reply:  # noqa: ANN401
         """Answer the Open Inference Protocol's JSON."""
@@ -65,7 +68,7 @@ class HttpInference:
 
     async def generate(self, route: Route, scope: Any, protocol: Any) -> Reply:  # noqa: ANN401
         """Answer Triton's generate: of a model that streams, the only answer."""
-        servable, request = await self.generate_request(route, scope, protocol)
+        servable, request = await self.request(FLAT, route, scope, protocol)
         answers: list[InferenceResponse] = []
         with self._watches.watch(protocol, request.deadline):
             async with contextlib.aclosing(self._handler.stream(servable, request)) as stream:
@@ -73,38 +76,29 @@ class HttpInference:
                     answers.append(response)
                     if len(answers) > 1:
                         break
-        response = generate.one_answer(answers)
-        return self._reply(await self.generate_answer(response, servable.signature), response)
+        response = one_answer(answers)
+        return self._reply(await self.answer(FLAT, response, servable.signature), response)
 
-    async def natural_request(self, route: Route, scope: Any, protocol: Any) -> tuple[Servable, InferenceRequest]:  # noqa: ANN401
-        """Return what a call in natural JSON goes to, and the request."""
+    async def request(
+        self,
+        form: JsonForm,
+        route: Route,
+        scope: Any,  # noqa: ANN401
+        protocol: Any,  # noqa: ANN401
+    ) -> tuple[Servable, InferenceRequest]:
+        """Return what a call goes to, and the request."""
         body = await self.body(scope, protocol)
         servable = await self._handler.find(route.model, route.version, read_revision(scope.headers.get))
-        request = await self._json.run(len(body), natural.decode_request, body, servable.signature)
+        request = await self._json.run(len(body), form.decode, body, servable.signature)
         self._address(request, route, scope)
-        if "explain=true" in scope.query_string and parse_qs(scope.query_string).get("explain") == ["true"]:
+        if form is NATURAL and _asks_to_explain(scope.query_string):
             request.parameters = {"explain": True}
         return servable, request
 
-    async def generate_request(self, route: Route, scope: Any, protocol: Any) -> tuple[Servable, InferenceRequest]:  # noqa: ANN401
-        """Return what a call of Triton's generate goes to, and the request."""
-        body = await self.body(scope, protocol)
-        servable = await self._handler.find(route.model, route.version, read_revision(scope.headers.get))
-        request = await self._json.run(len(body), generate.decode_generate, body, servable.signature)
-        self._address(request, route, scope)
-        return servable, request
-
-    async def natural_answer(self, response: InferenceResponse, signature: Signature) -> bytes:
-        """Return an answer in natural JSON; raises Overloaded if it is too large."""
+    async def answer(self, form: JsonForm, response: InferenceResponse, signature: Signature) -> bytes:
+        """Return an answer's body; raises Overloaded if it is too large."""
         started = time.perf_counter()
-        answer = await self._json.run(tensors_size(response.outputs), natural.encode_answer, response, signature)
-        self._handler.encoded(response, started)
-        return self._checked(answer)
-
-    async def generate_answer(self, response: InferenceResponse, signature: Signature) -> bytes:
-        """Return an answer in Triton's flat JSON; raises Overloaded if it is too large."""
-        started = time.perf_counter()
-        answer = await self._json.run(tensors_size(response.outputs), generate.encode_generate, response, signature)
+        answer = await self._json.run(tensors_size(response.outputs), form.encode, response, signature)
         self._handler.encoded(response, started)
         return self._checked(answer)
 
@@ -131,3 +125,7 @@ class HttpInference:
         *headers: tuple[str, str],
     ) -> Reply:
         return Reply(200, self._checked(body), (content_type, *headers, *response.headers.items()))
+
+
+def _asks_to_explain(query: str) -> bool:
+    return "explain=true" in query and parse_qs(query).get("explain") == ["true"]

@@ -13,30 +13,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from granian.rsgi import ProtocolClosed
 
 from graphmesh.core.errors import Cancelled, Overloaded
 from graphmesh.core.status import json_error
-from graphmesh.worker.forms.framing import NO_CACHE, TRITON, framing_for
+from graphmesh.worker.forms.framing import NO_CACHE
+from graphmesh.worker.forms.json_form import FLAT, NATURAL
 from graphmesh.worker.http.reply import as_answer
 from graphmesh.worker.http.routes import Action
 
 if TYPE_CHECKING:
     from graphmesh.core.errors import GraphmeshError
     from graphmesh.core.inference import InferenceRequest, InferenceResponse
-    from graphmesh.core.signature import Signature
     from graphmesh.worker.forms.framing import Framing
+    from graphmesh.worker.forms.json_form import JsonForm
     from graphmesh.worker.handler import Handler, Servable
     from graphmesh.worker.http.inference import HttpInference
     from graphmesh.worker.http.routes import Route
     from graphmesh.worker.http.watch import Watches
 
 __all__ = ["HttpStreams"]
-
-_Encode: TypeAlias = Callable[["InferenceResponse", "Signature"], Awaitable[bytes]]
 
 
 class HttpStreams:
@@ -54,18 +52,13 @@ class HttpStreams:
         Raises:
             GraphmeshError: before the first answer; nothing was sent.
         """
-        encode: _Encode
-        if route.action is Action.GENERATE_STREAM:
-            framing, encode = TRITON, self._inference.generate_answer
-            servable, request = await self._inference.generate_request(route, scope, protocol)
-        else:
-            framing = framing_for(scope.headers.get("accept"))
-            encode = self._inference.natural_answer
-            servable, request = await self._inference.natural_request(route, scope, protocol)
+        form = FLAT if route.action is Action.GENERATE_STREAM else NATURAL
+        servable, request = await self._inference.request(form, route, scope, protocol)
+        framing = form.framing(scope.headers.get("accept"))
         body = _Body(protocol, framing, self._limit)
         try:
             with self._watches.watch(protocol, request.deadline):
-                await self._send(servable, request, encode, body)
+                await self._send(form, servable, request, body)
         except (Exception, asyncio.CancelledError) as error:
             if not body.begun:
                 raise
@@ -73,10 +66,10 @@ class HttpStreams:
         finally:
             body.end()
 
-    async def _send(self, servable: Servable, request: InferenceRequest, encode: _Encode, body: _Body) -> None:
+    async def _send(self, form: JsonForm, servable: Servable, request: InferenceRequest, body: _Body) -> None:
         async with contextlib.aclosing(self._handler.stream(servable, request)) as answers:
             async for response in answers:
-                await body.send(await encode(response, servable.signature), response)
+                await body.send(await self._inference.answer(form, response, servable.signature), response)
                 await asyncio.sleep(0)  # sending does not wait, and a generator may not either: others have a turn
         body.begin()
 

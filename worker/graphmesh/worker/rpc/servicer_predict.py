@@ -10,19 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import grpc
 
 from graphmesh.core.clock import Deadline
 from graphmesh.core.compression import inflate
-from graphmesh.core.inference import InferenceRequest
 from graphmesh.v1 import inference_service_pb2 as v1
-from graphmesh.worker.forms import generate, natural
-from graphmesh.worker.forms.framing import TRITON, framing_for
 from graphmesh.worker.forms.headers import ORIGINAL_PATH, apply_headers, read_revision
+from graphmesh.worker.forms.json_form import FLAT, NATURAL
 from graphmesh.worker.forms.json_pool import tensors_size
 from graphmesh.worker.forms.wire import parse
 from graphmesh.worker.hosting.streaming import from_loop
@@ -32,41 +28,17 @@ from graphmesh.worker.rpc.compression import reply, unpack
 from graphmesh.worker.rpc.servicer_errors import Context, abort, metadata_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
-    from graphmesh.core.inference import InferenceResponse
+    from graphmesh.core.inference import InferenceRequest, InferenceResponse
     from graphmesh.core.signature import Signature
-    from graphmesh.worker.forms.framing import Framing
+    from graphmesh.worker.forms.json_form import JsonForm
     from graphmesh.worker.forms.json_pool import JsonPool
     from graphmesh.worker.handler import Handler, Servable
 
 __all__ = ["PredictServicer"]
 
 _Message: TypeAlias = v1.PredictRequest | v1.PredictStreamRequest | v1.GenerateStreamRequest
-_Decode: TypeAlias = Callable[[bytes, "Signature"], InferenceRequest]
-_Encode: TypeAlias = Callable[["InferenceResponse", "Signature"], bytes]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Form:
-    """One of the two kinds of JSON."""
-
-    message: type[_Message]
-    decode: _Decode
-    encode: _Encode
-    framing: Callable[[str | None], Framing]
-    """What callers by REST get, by their `accept` header."""
-
-
-_NATURAL = _Form(
-    message=v1.PredictStreamRequest, decode=natural.decode_request, encode=natural.encode_answer, framing=framing_for
-)
-_FLAT = _Form(
-    message=v1.GenerateStreamRequest,
-    decode=generate.decode_generate,
-    encode=generate.encode_generate,
-    framing=lambda _accept: TRITON,
-)
 
 
 class PredictServicer:
@@ -82,8 +54,8 @@ class PredictServicer:
         """Return the service's methods."""
         return {
             "Predict": grpc.unary_unary_rpc_method_handler(self._predict),
-            "PredictStream": grpc.unary_stream_rpc_method_handler(self._streaming(_NATURAL)),
-            "GenerateStream": grpc.unary_stream_rpc_method_handler(self._streaming(_FLAT)),
+            "PredictStream": grpc.unary_stream_rpc_method_handler(self._streaming(v1.PredictStreamRequest, NATURAL)),
+            "GenerateStream": grpc.unary_stream_rpc_method_handler(self._streaming(v1.GenerateStreamRequest, FLAT)),
         }
 
     def part(self) -> bool:
@@ -95,15 +67,15 @@ class PredictServicer:
     async def _predict(self, data: bytes, context: Context) -> bytes:
         try:
             message: v1.PredictRequest = parse(v1.PredictRequest, await unpack(data, context, self._limit))
-            servable, request = await self._request(_NATURAL, message, metadata_of(context), context)
+            servable, request = await self._request(NATURAL, message, metadata_of(context), context)
             response = await self._handler.run(servable, request)
-            answer = http_body(await self._encoded(_NATURAL, response, servable.signature))
+            answer = http_body(await self._encoded(NATURAL, response, servable.signature))
             check_answer(len(answer), self._limit)
             return await reply(answer, context, request=data, headers=response.headers)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - every failure becomes a status
             return await abort(error, context)
 
-    def _streaming(self, form: _Form) -> Callable[[bytes, Context], Awaitable[None]]:
+    def _streaming(self, kind: type[_Message], form: JsonForm) -> Callable[[bytes, Context], Awaitable[None]]:
         async def behaviour(data: bytes, context: Context) -> None:
             """Answer by writing: a caller that leaves then cancels this very coroutine, wherever it is."""
             metadata = metadata_of(context)
@@ -112,7 +84,7 @@ class PredictServicer:
             if framing is not None:
                 self._framed.add(answers)
             try:
-                message = parse(form.message, await unpack(data, context, self._limit))
+                message = parse(kind, await unpack(data, context, self._limit))
                 servable, request = await self._request(form, message, metadata, context)
                 await self._send(form, servable, request, answers)
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - every failure becomes a status
@@ -122,7 +94,7 @@ class PredictServicer:
 
         return behaviour
 
-    async def _send(self, form: _Form, servable: Servable, request: InferenceRequest, answers: Answers) -> None:
+    async def _send(self, form: JsonForm, servable: Servable, request: InferenceRequest, answers: Answers) -> None:
         stream = from_loop(self._handler.stream(servable, request), deadline=request.deadline)
         async with contextlib.aclosing(stream):
             async for response in stream:
@@ -130,7 +102,7 @@ class PredictServicer:
         await answers.end()
 
     async def _request(
-        self, form: _Form, message: _Message, metadata: Mapping[str, str], context: Context
+        self, form: JsonForm, message: _Message, metadata: Mapping[str, str], context: Context
     ) -> tuple[Servable, InferenceRequest]:
         servable = await self._handler.find(message.model, message.version, read_revision(metadata.get))
         body = message.body.data
@@ -142,7 +114,7 @@ class PredictServicer:
         request.deadline = Deadline(min(request.deadline.at, Deadline.after(context.time_remaining()).at))
         return servable, request
 
-    async def _encoded(self, form: _Form, response: InferenceResponse, signature: Signature) -> bytes:
+    async def _encoded(self, form: JsonForm, response: InferenceResponse, signature: Signature) -> bytes:
         started = time.perf_counter()
         data = await self._json.run(tensors_size(response.outputs), form.encode, response, signature)
         self._handler.encoded(response, started)
