@@ -68,18 +68,19 @@ class Execution:
         self._loaded = loaded
         self._config = config
         self._metrics = metrics
-        self._batching = config.batching or loaded.batching
-        self._compute = Compute(config.name, loaded, self._batching)
+        self.batching = config.batching or loaded.batching
+        """How calls are gathered into batches: what the configuration says, or else the model; None if they are not."""
+        self._compute = Compute(config.name, loaded, self.batching)
         self._costs = CostCurve()
         self._instances = self._driver()
 
     def _driver(self) -> Driver | None:
         """Return what runs the calls; None for an async model that is not batched, which needs no queue."""
-        limits, name = _limits(self._config, self._batching), f"{self._config.name}-{self._config.version}"
+        limits, name = _limits(self._config, self.batching), f"{self._config.name}-{self._config.version}"
         if not self._loaded.is_async:
-            compute = self._compute.alone if self._batching is None else self._compute.together
+            compute = self._compute.alone if self.batching is None else self._compute.together
             return Threads(name, limits, self._metrics, compute)
-        return None if self._batching is None else Tasks(name, limits, self._metrics, self._compute.together_async)
+        return None if self.batching is None else Tasks(name, limits, self._metrics, self._compute.together_async)
 
     @property
     def statistics(self) -> Statistics:
@@ -110,7 +111,7 @@ class Execution:
             if self._instances is None:
                 outputs = await self._direct(call)
             else:
-                if self._batching is not None:
+                if self.batching is not None:
                     self._compute.measure(call)
                 outputs = await self._instances.submit(call)
         except GraphmeshError:

@@ -99,7 +99,7 @@ class Model:
     @property
     def batching(self) -> Batching | None:
         """How its calls are gathered into batches; None while it is not loaded, or if they are not."""
-        return (self.config.batching or self._loaded.batching) if self._loaded else None
+        return self._execution.batching if self._execution else None
 
     @property
     def hosted(self) -> HostedModel:
@@ -129,7 +129,7 @@ class Model:
             self._loaded = await self._obtain()
             config = self._tuned(self._loaded)
             self._execution = Execution(self._loaded, config, self.metrics)
-            await warm_up(self._execution, self._loaded.signature, config, batching=self._loaded.batching)
+            await warm_up(self._execution, self._loaded.signature, config)
             self._confirm()
         except asyncio.CancelledError:
             await self._let_go()

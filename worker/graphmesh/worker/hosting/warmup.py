@@ -20,23 +20,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from graphmesh.core.signature import Signature
-    from graphmesh.worker.batching import Batching
     from graphmesh.worker.config import ModelConfig
     from graphmesh.worker.hosting.execution import Execution
 
 __all__ = ["warm_up"]
 
 
-async def warm_up(
-    execution: Execution, signature: Signature, config: ModelConfig, *, batching: Batching | None
-) -> None:
+async def warm_up(execution: Execution, signature: Signature, config: ModelConfig) -> None:
     """Run every sample of a configuration.
 
     Raises:
         LoadFailed: a sample does not fit the signature, or the model failed on it; names the sample
             (FAILED_PRECONDITION, retry: no).
     """
-    batching = config.batching or batching
+    batching = execution.batching
     for index, sample in enumerate(config.warmup):
         try:
             request = _request(config.name, sample, signature)
