@@ -33,12 +33,15 @@ from graphmesh.oip import open_inference_pb2_grpc as pb_grpc
 from graphmesh.registry import MemoryKV, ModelState, Registry
 from graphmesh.worker import Isolation, ModelConfig, WorkerConfig
 from graphmesh.worker.isolation import IsolatedModel
+from graphmesh.worker.isolation.process import ModelProcess
 from graphmesh.worker.rpc.servicer_errors import metadata_of
 from graphmesh.worker.worker import Worker
 from tests.worker import fragile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from graphmesh.worker.hosting.execution import Execution
 
 FRAGILE = Path(__file__).parent / "fragile.py"
 
@@ -62,7 +65,7 @@ async def start() -> AsyncIterator[Callable[..., Awaitable[Worker]]]:
             return await stack.enter_async_context(Worker(config, registry))
 
         yield _start
-    assert not _children()
+    assert not [child for child in psutil.Process().children() if "isolation.child" in " ".join(child.cmdline())]
 
 
 async def _call(worker: Worker, *values: float, name: str = "m", timeout_s: float = 20) -> list[float]:
@@ -77,11 +80,6 @@ def _model(worker: Worker, name: str = "m") -> IsolatedModel:
     model = worker.catalog.find(name)
     assert isinstance(model, IsolatedModel)
     return model
-
-
-def _children() -> list[psutil.Process]:
-    """Return the processes of isolated models; other tests may have left other children, such as a pool's."""
-    return [child for child in psutil.Process().children() if "isolation.child" in " ".join(child.cmdline())]
 
 
 async def _until(true: Callable[[], bool], seconds: float = 15) -> None:
@@ -255,10 +253,11 @@ async def test_a_death_before_it_is_available(
 ) -> None:
     """A process that dies after it has loaded, while the model warms up, is a failed load."""
 
-    async def fatal(*_: object, **__: object) -> None:
-        (child,) = _children()
-        child.kill()
-        await _until(lambda: not psutil.pid_exists(child.pid))
+    async def fatal(execution: Execution, *_: object) -> None:
+        process = execution._loaded
+        assert isinstance(process, ModelProcess)
+        os.kill(process.pid, signal.SIGKILL)
+        await _until(lambda: not psutil.pid_exists(process.pid))
         await asyncio.sleep(0.1)
 
     monkeypatch.setattr("graphmesh.worker.hosting.model.warm_up", fatal)
