@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -33,6 +34,7 @@ workers:
       - {{name: add, source: "{MODELS}:Add"}}
       - {{name: greet, source: "{MODELS}:Greet"}}
       - {{name: broken, source: "{MODELS}:Broken"}}
+      - {{name: slow, source: "{MODELS}:Slow", parameters: {{pause_s: 5.0}}}}
       - {{name: corrupt, source: "{folder / "corrupt.onnx"}"}}
 """)
     yield mesh
@@ -186,7 +188,9 @@ def test_the_failed_model_is_shown(mesh: RunningMesh) -> None:
 
 
 def test_a_deadline_is_kept(mesh: RunningMesh) -> None:
-    """A call with no time left ends as DEADLINE_EXCEEDED."""
+    """A call whose time is over before the model is done ends as DEADLINE_EXCEEDED, then and not later."""
+    began = time.monotonic()
     with grpc.insecure_channel(mesh.address) as channel, pytest.raises(grpc.RpcError) as caught:
-        GRPCInferenceServiceStub(channel).ModelInfer(tensor(), timeout=0.00001)
+        GRPCInferenceServiceStub(channel).ModelInfer(named("slow"), timeout=0.2)
+    assert time.monotonic() - began < 2
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED

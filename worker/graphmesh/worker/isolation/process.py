@@ -165,6 +165,8 @@ class ModelProcess:
             self._how = f"it could not be started: {error.strerror}"
             self._ended.set()
             self._started.set()
+            if self._control is not None:
+                self._control.close()
             return
         self._started.set()
         code = process.wait()
@@ -174,6 +176,7 @@ class ModelProcess:
         self._ended.set()
         if self._control is not None:
             self._control.close()
+        self._close_idle_lanes()
         if self._loaded and not self._told:
             self._died(self.death)
 
@@ -234,14 +237,28 @@ class ModelProcess:
             del self._running[run]
             lane.contexts = ()
             self._lanes.append(lane)
+            if self._ended.is_set():  # nobody else will close it
+                self._close_idle_lanes()
 
     def _new_lane(self) -> Lane:
         mine, theirs = socket.socketpair()
         connection: FromProcess = Connection(mine, lane_from_child())
         with theirs:
             assert self._control is not None, "a lane needs a process"  # noqa: S101
-            self._control.send(NewLane(), theirs.fileno())
+            try:
+                self._control.send(NewLane(), theirs.fileno())
+            except Lost:
+                connection.close()
+                raise
         return Lane(connection)
+
+    def _close_idle_lanes(self) -> None:
+        while self._lanes:
+            try:
+                lane = self._lanes.pop()
+            except IndexError:  # another thread took the last one
+                return
+            lane.close()
 
     def _gone(self, error: Lost) -> GraphmeshError:
         if not self._ended.wait(_LAST_WORDS_S):
@@ -310,8 +327,7 @@ class ModelProcess:
                 logger.warning("model process did not end and is killed model=%s pid=%d", self._config.name, self.pid)
                 self.kill()
                 self._ended.wait(_LAST_WORDS_S)
-        for lane in self._lanes:
-            lane.close()
+        self._close_idle_lanes()
 
 
 def resolve_apart(config: ModelConfig) -> tuple[ModelConfig, ...]:
