@@ -1,4 +1,4 @@
-"""Short ways to write signatures, and a driver that answers calls at once."""
+"""Short ways to write signatures."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from graphmesh.graph.spec import parse_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from graphmesh.core.tensor import Tensor
-    from graphmesh.graph.run import GraphRun
 
 
 def _spec(name: str, written: str) -> TensorSpec:
@@ -32,20 +29,3 @@ def sign() -> Callable[[Mapping[str, str], Mapping[str, str]], Signature]:
         )
 
     return make
-
-
-@pytest.fixture
-def drive() -> Callable[[GraphRun, Mapping[str, Callable[..., Mapping[str, Tensor]]]], list[str]]:
-    """Answer every call of a run with the function of its target; return the paths in the order they were given out."""
-
-    def run_to_end(run: GraphRun, functions: Mapping[str, Callable[..., Mapping[str, Tensor]]]) -> list[str]:
-        paths = []
-        while not run.done:
-            calls = run.ready()
-            assert calls, "a run that is not done must give out calls or have some in flight"
-            for call in calls:
-                paths.append(call.path)
-                run.complete(call, functions[call.target](**call.inputs))
-        return paths
-
-    return run_to_end

@@ -4,32 +4,26 @@ from __future__ import annotations
 
 import pytest
 
+from graphmesh.core.clock import NO_DEADLINE
 from graphmesh.core.errors import Code, GraphmeshError, ModelFailed, SignatureMismatch, from_code
-from graphmesh.graph.call import Call, locate
-from graphmesh.graph.plan import make_plan
-from graphmesh.graph.yaml_form import parse_yaml
+from graphmesh.graph.running.call import Call, locate
+from graphmesh.graph.spec import GraphCall, ModelCall
+from tests.graph.host import FakeHost, run_of, virtual
 
 
 def test_a_call_says_whom_to_call_with_what() -> None:
-    """Everything a driver needs is on the call; a map's calls carry their chunk in the path."""
-    graph = parse_yaml("""
-        {name: g, inputs: [x], outputs: {y: b.y, z: b.z}, nodes: {
-          a: {model: {name: m, version: 3}, inputs: {x: x}},
-          b: {map: {graph: h, over: x}, inputs: {x: a.y}}}}
-    """)
-    steps = make_plan(graph, lambda _: None).steps
-    a, b = Call(steps[0], 0, {}), Call(steps[1], 3, {})
-    assert (a.node, a.path, a.target, a.target_is_graph, a.version, a.outputs) == ("a", "a", "m", False, "3", ("y",))
-    assert (b.node, b.path, b.target, b.target_is_graph, b.version, b.outputs) == (
-        "b",
-        "b[3]",
-        "h",
-        True,
-        "",
-        ("y", "z"),
-    )
-    assert a != Call(steps[0], 0, {})
-    assert len({a, b, a}) == 2
+    """Everything a host needs is on the call."""
+
+    async def work() -> None:
+        run = run_of(FakeHost({}))
+        a = Call(ModelCall(name="m", version="3"), {}, ("y",), "a", NO_DEADLINE, run)
+        b = Call(GraphCall(name="h"), {}, (), "b[3]/c", NO_DEADLINE, run)
+        assert (a.node, a.is_graph, a.version) == ("a", False, "3")
+        assert (b.node, b.is_graph, b.version) == ("b", True, "")
+        assert a != Call(a.target, {}, ("y",), "a", NO_DEADLINE, run)
+        assert len({a, b, a}) == 2
+
+    virtual(work())
 
 
 @pytest.mark.parametrize(
@@ -54,6 +48,12 @@ def test_place_goes_in_front_and_everything_else_stays(error: GraphmeshError) ->
     )
     assert error.message == "boom"
     assert outer.__cause__ is inner
+
+
+def test_an_error_is_located_once_in_a_graph() -> None:
+    """The innermost place counts: a step does not put itself in front of its branch."""
+    inner = locate(ModelFailed("boom"), graph="g", path="route/cheap")
+    assert locate(inner, graph="g", path="route") is inner
 
 
 def test_metadata_is_shared_with_no_one() -> None:

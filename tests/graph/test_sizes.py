@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from graphmesh.graph.sizes import Unknown, cause, resolve, unify
+from graphmesh.graph.checks.sizes import Unknown, cause, resolve, unify
 
 
 def test_equal_unknowns_become_one_and_learn_a_number_together() -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import string
+import time
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from graphmesh.core.errors import InvalidGraph
-from graphmesh.graph.limits import MAX_DOCUMENT_BYTES
-from graphmesh.graph.spec import Binding, Graph, GraphCall, GraphInput, Map, ModelCall, Node
-from graphmesh.graph.text import dump_textproto, dump_yaml, parse_textproto, parse_yaml
-from graphmesh.graph.wire import graph_from_bytes, graph_to_bytes
+from graphmesh.graph.forms.text import dump_textproto, dump_yaml, parse_textproto, parse_yaml
+from graphmesh.graph.forms.wire import graph_from_bytes, graph_to_bytes
+from graphmesh.graph.limits import MAX_DOCUMENT_BYTES, MAX_TEXTPROTO_DEPTH
+from tests.graph.strategies import graphs
+
+if TYPE_CHECKING:
+    from graphmesh.graph.spec import Graph
 
 
 @pytest.mark.parametrize(
@@ -21,8 +24,9 @@ from graphmesh.graph.wire import graph_from_bytes, graph_to_bytes
         ('name: "g"\nnodez { }', 'line 2, column 1: Message type "graphmesh.v1.Graph" has no field named "nodez"'),
         ('name: "g"\nname: "h"', "line 2, column 7: Message type"),
         ('name: "g', "line 1, column 7: "),
-        ('nodes { name: "n" }', "node 'n': must say one of"),
-        ("nodes {" * 10_000, "line 1, column 8: "),
+        ('nodes { name: "n" }', "node 'n': must say what it does, one of model, graph, map, switch"),
+        ("\n\nnodes { loop { " * 10_000, f"line 43: at most {MAX_TEXTPROTO_DEPTH} levels of nesting are allowed"),
+        ("nodes { loop { body { " * 9 + "model { }" + "} } }" * 9, "line 1, column 23: "),
     ],
 )
 def test_mistakes_are_named_with_line_and_column(document: str, expected: str) -> None:
@@ -38,42 +42,29 @@ def test_too_large_a_document_is_refused_unread() -> None:
         parse_textproto("x" * (MAX_DOCUMENT_BYTES + 1))
 
 
-_words = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-_tokens = st.text(string.ascii_letters + string.digits + "._- :#'\"", max_size=8) | st.sampled_from(
-    ["no", "~", "1", "on"]
-)
-_dimensions = st.none() | st.integers(0, 10**6) | st.sampled_from(["N", "H", "W"])
-_targets = st.builds(ModelCall, name=_tokens, version=_tokens) | st.builds(GraphCall, name=_tokens)
-_numbers = st.integers(0, 2**32 - 1)
-_kinds = _targets | st.builds(
-    Map,
-    target=_targets,
-    over=st.lists(_tokens, max_size=3).map(tuple),
-    batch_size=_numbers,
-    max_concurrency=_numbers,
-)
-_bindings = st.lists(st.builds(Binding, name=_tokens, source=_tokens), max_size=3).map(tuple)
-_inputs = st.builds(
-    GraphInput,
-    name=_tokens,
-    datatype=st.sampled_from(["", "FP32", "BYTES", "x y"]),
-    shape=st.lists(_dimensions, max_size=3).map(tuple),
-    text=st.booleans(),
-    description=_words,
-)
-_graphs = st.builds(
-    Graph,
-    name=_tokens,
-    description=_words,
-    inputs=st.lists(_inputs, max_size=3).map(tuple),
-    nodes=st.lists(st.builds(Node, name=_tokens, kind=_kinds, inputs=_bindings), max_size=3).map(tuple),
-    outputs=_bindings,
-)
-
-
-@given(_graphs)
+@given(graphs())
 def test_all_forms_read_back_as_the_same_graph(graph: Graph) -> None:
     """Whatever a graph holds, valid or not, bytes, textproto and YAML give it back unchanged."""
     assert graph_from_bytes(graph_to_bytes(graph)) == graph
     assert parse_textproto(dump_textproto(graph)) == graph
     assert parse_yaml(dump_yaml(graph)) == graph
+
+
+@pytest.mark.parametrize("opening", ["nodes { loop { body { ", "nodes < loop < body < ", "[" * 3])
+def test_deep_nesting_is_refused_at_once(opening: str) -> None:
+    """The recursive parser never sees a document that is deeper than any graph, whatever its brackets."""
+    start = time.perf_counter()
+    with pytest.raises(InvalidGraph, match="levels of nesting"):
+        parse_textproto(opening * (MAX_DOCUMENT_BYTES // len(opening)))
+    assert time.perf_counter() - start < 5
+
+
+def test_brackets_in_text_and_comments_are_no_nesting() -> None:
+    """What is quoted or commented is not counted, whatever its quotes and escapes."""
+    brackets = "{" * 100
+    document = f"""name: "g" # {brackets} it's " a comment
+    description: "{brackets} \\" {brackets} '"
+    nodes {{ name: '{brackets} " \\' ' model {{ name: "m" }} }}"""
+    graph = parse_textproto(document)
+    assert graph.description == f"{brackets} \" {brackets} '"
+    assert graph.nodes[0].name == f"{brackets} \" ' "

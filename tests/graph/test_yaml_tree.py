@@ -7,7 +7,20 @@ import time
 import pytest
 
 from graphmesh.core.errors import InvalidGraph
-from graphmesh.graph.yaml_tree import compose, fields, flag, items, named, number, text
+from graphmesh.graph.forms.yaml_tree import (
+    choice,
+    compose,
+    duration,
+    fields,
+    flag,
+    items,
+    named,
+    number,
+    real,
+    size,
+    text,
+)
+from graphmesh.graph.spec import Join
 
 
 @pytest.mark.parametrize(
@@ -22,7 +35,8 @@ from graphmesh.graph.yaml_tree import compose, fields, flag, items, named, numbe
         ("a: 1\nb: !!python/name:os.system", "line 2: tags are not allowed"),
         ("a: 1\nb: !!binary aGk=", "line 2: tags are not allowed"),
         ("a: \x00", "not YAML: "),
-        ("[" * 40, "line 1: at most 32 levels of nesting"),
+        ("[\n" + "a," * 60_000, "line 2: at most 50000 keys, values and items are allowed; nest graphs instead"),
+        ("[" * 50, "line 1: at most 48 levels of nesting"),
     ],
 )
 def test_what_a_graph_never_needs_is_refused(document: str, expected: str) -> None:
@@ -33,7 +47,7 @@ def test_what_a_graph_never_needs_is_refused(document: str, expected: str) -> No
 
 
 def test_hostile_nesting_costs_nothing() -> None:
-    """Ten thousand levels are refused at the thirty-third."""
+    """Ten thousand levels are refused at the forty-ninth."""
     start = time.perf_counter()
     with pytest.raises(InvalidGraph):
         compose('{"a":' * 10_000)
@@ -80,6 +94,8 @@ def test_text_is_taken_as_written() -> None:
 def test_leaves_that_are_absent_have_defaults() -> None:
     """Missing values read as in protobuf: 0, false, empty."""
     assert (number(None, "x"), flag(None, "x"), items(None, "x"), named(None, "x", lambda *_: 1)) == (0, False, [], ())
+    assert (duration(None, "x"), size(None, "x")) == (0.0, 0)
+    assert choice(None, "x", Join, default=Join.ANY) is Join.ANY
 
 
 @pytest.mark.parametrize("document", ["8", '"8"'])
@@ -118,3 +134,45 @@ def test_named_things_are_a_mapping_or_a_list() -> None:
     assert named(compose("[x]"), "t", lambda node, name: (name, text(node, ""))) == ((None, "x"),)
     with pytest.raises(InvalidGraph, match="t must be a mapping by name or a list, got 'x'"):
         named(compose("x"), "t", lambda node, name: name)
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [("0.9", 0.9), ("-1", -1.0), ("+.5e-3", 0.0005), ("3.", 3.0), ("'1.0E+2'", 100.0), ("-0", 0.0)],
+)
+def test_real_numbers_are_read_as_written(document: str, expected: float) -> None:
+    """Signs, fractions and exponents; zero has no sign."""
+    assert str(real(compose(document), "x")) == str(expected)
+
+
+@pytest.mark.parametrize("document", ["x", ".inf", "nan", "1e999", "0x10", "1_000", "[1]", "1" * 500])
+def test_what_is_no_finite_number_is_refused(document: str) -> None:
+    """Infinities, other bases and separators are refused with the line."""
+    with pytest.raises(InvalidGraph, match="line 1: x must be"):
+        real(compose(document), "x")
+
+
+def test_amounts_are_read_with_their_units() -> None:
+    """Durations are seconds, sizes bytes; a mistake has its line and what it is about."""
+    assert duration(compose("50ms"), "x") == 0.05
+    assert size(compose("1KiB"), "x") == 1024
+    with pytest.raises(InvalidGraph, match="line 1: x: a duration must be a number and its unit"):
+        duration(compose("50"), "x")
+    with pytest.raises(InvalidGraph, match="line 1: x: a size must be"):
+        size(compose("1kB"), "x")
+    with pytest.raises(InvalidGraph, match="line 1: x must be text, got a list"):
+        size(compose("[1]"), "x")
+
+
+@pytest.mark.parametrize("document", ["quorum", "JOIN_QUORUM"])
+def test_choices_are_written_short_or_as_json_has_them(document: str) -> None:
+    """The member's value, or the protocol's name of it."""
+    assert choice(compose(document), "join", Join, default=Join.ALL) is Join.QUORUM
+    assert choice(compose("JOIN_UNSPECIFIED"), "join", Join, default=Join.ANY) is Join.ANY
+
+
+@pytest.mark.parametrize("document", ["Quorum", "QUORUM", "JOIN_quorum", "JOIN_SOME", "", "2"])
+def test_other_choices_are_refused(document: str) -> None:
+    """Anything else is refused with what there is."""
+    with pytest.raises(InvalidGraph, match="line 1: join must be one of all, any, quorum, first, got"):
+        choice(compose(f"'{document}'"), "join", Join, default=Join.ALL)

@@ -44,6 +44,10 @@ class InferenceRequest:
     """How many graphs called one another to get here."""
     graph_revision: int = 0
     """The graph revision that the gateway chose for this call; 0 if it chose none."""
+    node: str = ""
+    """The step of a graph that the call is for; never set by what came over a wire."""
+    keep: tuple[str, ...] = ()
+    """Outputs that the caller takes where they are, on the model's device; never set by what came over a wire."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -22,31 +22,59 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from graphmesh.v1 import operation_pb2 as graphmesh_dot_v1_dot_operation__pb2
 from graphmesh.v1 import signature_pb2 as graphmesh_dot_v1_dot_signature__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18graphmesh/v1/graph.proto\x12\x0cgraphmesh.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cgraphmesh/v1/signature.proto\"\x9f\x01\n\x05Graph\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12(\n\x06inputs\x18\x03 \x03(\x0b\x32\x18.graphmesh.v1.TensorSpec\x12!\n\x05nodes\x18\x04 \x03(\x0b\x32\x12.graphmesh.v1.Node\x12&\n\x07outputs\x18\x05 \x03(\x0b\x32\x15.graphmesh.v1.Binding\"\xb9\x01\n\x04Node\x12\x0c\n\x04name\x18\x01 \x01(\t\x12%\n\x06inputs\x18\x02 \x03(\x0b\x32\x15.graphmesh.v1.Binding\x12(\n\x05model\x18\x03 \x01(\x0b\x32\x17.graphmesh.v1.ModelCallH\x00\x12(\n\x05graph\x18\x04 \x01(\x0b\x32\x17.graphmesh.v1.GraphCallH\x00\x12 \n\x03map\x18\x05 \x01(\x0b\x32\x11.graphmesh.v1.MapH\x00\x42\x06\n\x04kind\"\'\n\x07\x42inding\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\"*\n\tModelCall\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\x19\n\tGraphCall\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x9e\x01\n\x03Map\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x17.graphmesh.v1.ModelCallH\x00\x12(\n\x05graph\x18\x02 \x01(\x0b\x32\x17.graphmesh.v1.GraphCallH\x00\x12\x0c\n\x04over\x18\x03 \x03(\t\x12\x12\n\nbatch_size\x18\x04 \x01(\r\x12\x17\n\x0fmax_concurrency\x18\x05 \x01(\rB\x08\n\x06target\"\xb0\x01\n\rGraphRevision\x12\"\n\x05graph\x18\x01 \x01(\x0b\x32\x13.graphmesh.v1.Graph\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12*\n\tsignature\x18\x03 \x01(\x0b\x32\x17.graphmesh.v1.Signature\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\" \n\x0cLiveRevision\x12\x10\n\x08revision\x18\x01 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18graphmesh/v1/graph.proto\x12\x0cgraphmesh.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cgraphmesh/v1/operation.proto\x1a\x1cgraphmesh/v1/signature.proto\"\x9f\x01\n\x05Graph\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12(\n\x06inputs\x18\x03 \x03(\x0b\x32\x18.graphmesh.v1.TensorSpec\x12!\n\x05nodes\x18\x04 \x03(\x0b\x32\x12.graphmesh.v1.Node\x12&\n\x07outputs\x18\x05 \x03(\x0b\x32\x15.graphmesh.v1.Binding\"\xf9\x04\n\x04Node\x12\x0c\n\x04name\x18\x01 \x01(\t\x12%\n\x06inputs\x18\x02 \x03(\x0b\x32\x15.graphmesh.v1.Binding\x12(\n\x05model\x18\x03 \x01(\x0b\x32\x17.graphmesh.v1.ModelCallH\x00\x12(\n\x05graph\x18\x04 \x01(\x0b\x32\x17.graphmesh.v1.GraphCallH\x00\x12 \n\x03map\x18\x05 \x01(\x0b\x32\x11.graphmesh.v1.MapH\x00\x12&\n\x06switch\x18\x06 \x01(\x0b\x32\x14.graphmesh.v1.SwitchH\x00\x12$\n\x05split\x18\x07 \x01(\x0b\x32\x13.graphmesh.v1.SplitH\x00\x12*\n\x08parallel\x18\x08 \x01(\x0b\x32\x16.graphmesh.v1.ParallelH\x00\x12*\n\x08\x66\x61llback\x18\t \x01(\x0b\x32\x16.graphmesh.v1.FallbackH\x00\x12(\n\x07\x63\x61scade\x18\n \x01(\x0b\x32\x15.graphmesh.v1.CascadeH\x00\x12\"\n\x04race\x18\x0b \x01(\x0b\x32\x12.graphmesh.v1.RaceH\x00\x12\"\n\x04loop\x18\x0c \x01(\x0b\x32\x12.graphmesh.v1.LoopH\x00\x12$\n\x05\x63\x61\x63he\x18\r \x01(\x0b\x32\x13.graphmesh.v1.CacheH\x00\x12,\n\ttransform\x18\x0e \x01(\x0b\x32\x17.graphmesh.v1.TransformH\x00\x12*\n\x07timeout\x18\x14 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x07outputs\x18\x15 \x03(\x0b\x32\x15.graphmesh.v1.BindingB\x06\n\x04kind\"\'\n\x07\x42inding\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\"*\n\tModelCall\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\x19\n\tGraphCall\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x9e\x01\n\x03Map\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x17.graphmesh.v1.ModelCallH\x00\x12(\n\x05graph\x18\x02 \x01(\x0b\x32\x17.graphmesh.v1.GraphCallH\x00\x12\x0c\n\x04over\x18\x03 \x03(\t\x12\x12\n\nbatch_size\x18\x04 \x01(\r\x12\x17\n\x0fmax_concurrency\x18\x05 \x01(\rB\x08\n\x06target\"\x8f\x01\n\x06Switch\x12(\n\x05\x63\x61ses\x18\x01 \x03(\x0b\x32\x19.graphmesh.v1.Switch.Case\x12#\n\x07\x64\x65\x66\x61ult\x18\x02 \x01(\x0b\x32\x12.graphmesh.v1.Node\x1a\x36\n\x04\x43\x61se\x12\x0c\n\x04when\x18\x01 \x01(\t\x12 \n\x04then\x18\x02 \x01(\x0b\x32\x12.graphmesh.v1.Node\"z\n\x05Split\x12)\n\x06shares\x18\x01 \x03(\x0b\x32\x19.graphmesh.v1.Split.Share\x12\x0b\n\x03key\x18\x02 \x01(\t\x1a\x39\n\x05Share\x12\x0e\n\x06weight\x18\x01 \x01(\r\x12 \n\x04then\x18\x02 \x01(\x0b\x32\x12.graphmesh.v1.Node\"\x8e\x01\n\x08Parallel\x12$\n\x08\x62ranches\x18\x01 \x03(\x0b\x32\x12.graphmesh.v1.Node\x12 \n\x04join\x18\x02 \x01(\x0e\x32\x12.graphmesh.v1.Join\x12\x0e\n\x06quorum\x18\x03 \x01(\r\x12*\n\taggregate\x18\x04 \x01(\x0e\x32\x17.graphmesh.v1.Aggregate\"<\n\x08\x46\x61llback\x12$\n\x08\x62ranches\x18\x01 \x03(\x0b\x32\x12.graphmesh.v1.Node\x12\n\n\x02on\x18\x02 \x03(\t\"i\n\x07\x43\x61scade\x12$\n\x08\x62ranches\x18\x01 \x03(\x0b\x32\x12.graphmesh.v1.Node\x12\x12\n\nconfidence\x18\x02 \x01(\t\x12\x16\n\tthreshold\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x0c\n\n_threshold\"V\n\x04Race\x12$\n\x08\x62ranches\x18\x01 \x03(\x0b\x32\x12.graphmesh.v1.Node\x12(\n\x05\x64\x65lay\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"u\n\x04Loop\x12 \n\x04\x62ody\x18\x01 \x01(\x0b\x32\x12.graphmesh.v1.Node\x12\r\n\x05until\x18\x02 \x01(\t\x12\x16\n\x0emax_iterations\x18\x03 \x01(\r\x12$\n\x05\x63\x61rry\x18\x04 \x03(\x0b\x32\x15.graphmesh.v1.Binding\"y\n\x05\x43\x61\x63he\x12 \n\x04\x62ody\x18\x01 \x01(\x0b\x32\x12.graphmesh.v1.Node\x12&\n\x03ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0bmax_entries\x18\x03 \x01(\r\x12\x11\n\tmax_bytes\x18\x04 \x01(\x04\"F\n\tTransform\x12+\n\noperations\x18\x01 \x03(\x0b\x32\x17.graphmesh.v1.Operation\x12\x0c\n\x04keep\x18\x02 \x03(\t\"\xd0\x01\n\rGraphRevision\x12\"\n\x05graph\x18\x01 \x01(\x0b\x32\x13.graphmesh.v1.Graph\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12*\n\tsignature\x18\x03 \x01(\x0b\x32\x17.graphmesh.v1.Signature\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\x12\x10\n\x08replaces\x18\x06 \x01(\x03\x12\x0c\n\x04live\x18\x07 \x01(\x08\" \n\x0cLiveRevision\x12\x10\n\x08revision\x18\x01 \x01(\x03*Y\n\x04Join\x12\x14\n\x10JOIN_UNSPECIFIED\x10\x00\x12\x0c\n\x08JOIN_ALL\x10\x01\x12\x0c\n\x08JOIN_ANY\x10\x02\x12\x0f\n\x0bJOIN_QUORUM\x10\x03\x12\x0e\n\nJOIN_FIRST\x10\x04*\x9f\x01\n\tAggregate\x12\x19\n\x15\x41GGREGATE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x41GGREGATE_MERGE\x10\x01\x12\x14\n\x10\x41GGREGATE_CONCAT\x10\x02\x12\x12\n\x0e\x41GGREGATE_MEAN\x10\x03\x12\x12\n\x0e\x41GGREGATE_VOTE\x10\x04\x12\x11\n\rAGGREGATE_MAX\x10\x05\x12\x11\n\rAGGREGATE_ONE\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'graphmesh.v1.graph_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GRAPH']._serialized_start=106
-  _globals['_GRAPH']._serialized_end=265
-  _globals['_NODE']._serialized_start=268
-  _globals['_NODE']._serialized_end=453
-  _globals['_BINDING']._serialized_start=455
-  _globals['_BINDING']._serialized_end=494
-  _globals['_MODELCALL']._serialized_start=496
-  _globals['_MODELCALL']._serialized_end=538
-  _globals['_GRAPHCALL']._serialized_start=540
-  _globals['_GRAPHCALL']._serialized_end=565
-  _globals['_MAP']._serialized_start=568
-  _globals['_MAP']._serialized_end=726
-  _globals['_GRAPHREVISION']._serialized_start=729
-  _globals['_GRAPHREVISION']._serialized_end=905
-  _globals['_LIVEREVISION']._serialized_start=907
-  _globals['_LIVEREVISION']._serialized_end=939
+  _globals['_JOIN']._serialized_start=2469
+  _globals['_JOIN']._serialized_end=2558
+  _globals['_AGGREGATE']._serialized_start=2561
+  _globals['_AGGREGATE']._serialized_end=2720
+  _globals['_GRAPH']._serialized_start=168
+  _globals['_GRAPH']._serialized_end=327
+  _globals['_NODE']._serialized_start=330
+  _globals['_NODE']._serialized_end=963
+  _globals['_BINDING']._serialized_start=965
+  _globals['_BINDING']._serialized_end=1004
+  _globals['_MODELCALL']._serialized_start=1006
+  _globals['_MODELCALL']._serialized_end=1048
+  _globals['_GRAPHCALL']._serialized_start=1050
+  _globals['_GRAPHCALL']._serialized_end=1075
+  _globals['_MAP']._serialized_start=1078
+  _globals['_MAP']._serialized_end=1236
+  _globals['_SWITCH']._serialized_start=1239
+  _globals['_SWITCH']._serialized_end=1382
+  _globals['_SWITCH_CASE']._serialized_start=1328
+  _globals['_SWITCH_CASE']._serialized_end=1382
+  _globals['_SPLIT']._serialized_start=1384
+  _globals['_SPLIT']._serialized_end=1506
+  _globals['_SPLIT_SHARE']._serialized_start=1449
+  _globals['_SPLIT_SHARE']._serialized_end=1506
+  _globals['_PARALLEL']._serialized_start=1509
+  _globals['_PARALLEL']._serialized_end=1651
+  _globals['_FALLBACK']._serialized_start=1653
+  _globals['_FALLBACK']._serialized_end=1713
+  _globals['_CASCADE']._serialized_start=1715
+  _globals['_CASCADE']._serialized_end=1820
+  _globals['_RACE']._serialized_start=1822
+  _globals['_RACE']._serialized_end=1908
+  _globals['_LOOP']._serialized_start=1910
+  _globals['_LOOP']._serialized_end=2027
+  _globals['_CACHE']._serialized_start=2029
+  _globals['_CACHE']._serialized_end=2150
+  _globals['_TRANSFORM']._serialized_start=2152
+  _globals['_TRANSFORM']._serialized_end=2222
+  _globals['_GRAPHREVISION']._serialized_start=2225
+  _globals['_GRAPHREVISION']._serialized_end=2433
+  _globals['_LIVEREVISION']._serialized_start=2435
+  _globals['_LIVEREVISION']._serialized_end=2467
 # @@protoc_insertion_point(module_scope)

@@ -28,7 +28,7 @@ from graphmesh.v1 import graph_pb2 as graphmesh_dot_v1_dot_graph__pb2
 from graphmesh.v1 import signature_pb2 as graphmesh_dot_v1_dot_signature__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n graphmesh/v1/graph_service.proto\x12\x0cgraphmesh.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x18graphmesh/v1/graph.proto\x1a\x1cgraphmesh/v1/signature.proto\"E\n\x11\x41pplyGraphRequest\x12\"\n\x05graph\x18\x01 \x01(\x0b\x32\x13.graphmesh.v1.Graph\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\":\n\x14ValidateGraphRequest\x12\"\n\x05graph\x18\x01 \x01(\x0b\x32\x13.graphmesh.v1.Graph\"C\n\x15ValidateGraphResponse\x12*\n\tsignature\x18\x01 \x01(\x0b\x32\x17.graphmesh.v1.Signature\"1\n\x0fGetGraphRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\":\n\x11ListGraphsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Z\n\x12ListGraphsResponse\x12+\n\x06graphs\x18\x01 \x03(\x0b\x32\x1b.graphmesh.v1.GraphRevision\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\")\n\x19ListGraphRevisionsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"L\n\x1aListGraphRevisionsResponse\x12.\n\trevisions\x18\x01 \x03(\x0b\x32\x1b.graphmesh.v1.GraphRevision\"0\n\x12\x44\x65leteGraphRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t2\xbb\x05\n\x0cGraphService\x12r\n\nApplyGraph\x12\x1f.graphmesh.v1.ApplyGraphRequest\x1a\x1b.graphmesh.v1.GraphRevision\"&\x82\xd3\xe4\x93\x02 \x1a\x17/v1/graphs/{graph.name}:\x05graph\x12|\n\rValidateGraph\x12\".graphmesh.v1.ValidateGraphRequest\x1a#.graphmesh.v1.ValidateGraphResponse\"\"\x82\xd3\xe4\x93\x02\x1c\"\x13/v1/graphs:validate:\x05graph\x12\x61\n\x08GetGraph\x12\x1d.graphmesh.v1.GetGraphRequest\x1a\x1b.graphmesh.v1.GraphRevision\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/graphs/{name}\x12\x63\n\nListGraphs\x12\x1f.graphmesh.v1.ListGraphsRequest\x1a .graphmesh.v1.ListGraphsResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/graphs\x12\x8c\x01\n\x12ListGraphRevisions\x12\'.graphmesh.v1.ListGraphRevisionsRequest\x1a(.graphmesh.v1.ListGraphRevisionsResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/graphs/{name}/revisions\x12\x62\n\x0b\x44\x65leteGraph\x12 .graphmesh.v1.DeleteGraphRequest\x1a\x16.google.protobuf.Empty\"\x19\x82\xd3\xe4\x93\x02\x13*\x11/v1/graphs/{name}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n graphmesh/v1/graph_service.proto\x12\x0cgraphmesh.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x18graphmesh/v1/graph.proto\x1a\x1cgraphmesh/v1/signature.proto\"E\n\x11\x41pplyGraphRequest\x12\"\n\x05graph\x18\x01 \x01(\x0b\x32\x13.graphmesh.v1.Graph\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\":\n\x14ValidateGraphRequest\x12\"\n\x05graph\x18\x01 \x01(\x0b\x32\x13.graphmesh.v1.Graph\"C\n\x15ValidateGraphResponse\x12*\n\tsignature\x18\x01 \x01(\x0b\x32\x17.graphmesh.v1.Signature\"1\n\x0fGetGraphRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\":\n\x11ListGraphsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Z\n\x12ListGraphsResponse\x12+\n\x06graphs\x18\x01 \x03(\x0b\x32\x1b.graphmesh.v1.GraphRevision\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\")\n\x19ListGraphRevisionsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"L\n\x1aListGraphRevisionsResponse\x12.\n\trevisions\x18\x01 \x03(\x0b\x32\x1b.graphmesh.v1.GraphRevision\"D\n\x14RollbackGraphRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\"\"\n\x12\x41\x64viseGraphRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x90\x01\n\x13\x41\x64viseGraphResponse\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x0f\n\x07workers\x18\x03 \x03(\t\x12\x15\n\rnetwork_calls\x18\x04 \x01(\x01\x12\r\n\x05\x63\x61lls\x18\x05 \x01(\x01\x12!\n\x05moves\x18\x06 \x03(\x0b\x32\x12.graphmesh.v1.Move\"\xa5\x01\n\x04Move\x12\r\n\x05model\x18\x01 \x01(\t\x12\x11\n\tto_worker\x18\x02 \x01(\t\x12\x14\n\x0c\x66rom_workers\x18\x03 \x03(\t\x12\x0f\n\x07movable\x18\x04 \x01(\x08\x12\x15\n\rnetwork_calls\x18\x05 \x01(\x01\x12\x0f\n\x07tensors\x18\x06 \x03(\t\x12\x13\n\x0bknown_bytes\x18\x07 \x01(\x03\x12\x17\n\x0funsized_tensors\x18\x08 \x01(\x05\"?\n\x12\x44\x65leteGraphRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\x32\xaa\x07\n\x0cGraphService\x12r\n\nApplyGraph\x12\x1f.graphmesh.v1.ApplyGraphRequest\x1a\x1b.graphmesh.v1.GraphRevision\"&\x82\xd3\xe4\x93\x02 \x1a\x17/v1/graphs/{graph.name}:\x05graph\x12|\n\rValidateGraph\x12\".graphmesh.v1.ValidateGraphRequest\x1a#.graphmesh.v1.ValidateGraphResponse\"\"\x82\xd3\xe4\x93\x02\x1c\"\x13/v1/graphs:validate:\x05graph\x12\x61\n\x08GetGraph\x12\x1d.graphmesh.v1.GetGraphRequest\x1a\x1b.graphmesh.v1.GraphRevision\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/graphs/{name}\x12\x63\n\nListGraphs\x12\x1f.graphmesh.v1.ListGraphsRequest\x1a .graphmesh.v1.ListGraphsResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/graphs\x12\x8c\x01\n\x12ListGraphRevisions\x12\'.graphmesh.v1.ListGraphRevisionsRequest\x1a(.graphmesh.v1.ListGraphRevisionsResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/graphs/{name}/revisions\x12w\n\rRollbackGraph\x12\".graphmesh.v1.RollbackGraphRequest\x1a\x1b.graphmesh.v1.GraphRevision\"%\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/graphs/{name}:rollback:\x01*\x12t\n\x0b\x41\x64viseGraph\x12 .graphmesh.v1.AdviseGraphRequest\x1a!.graphmesh.v1.AdviseGraphResponse\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/graphs/{name}:advise\x12\x62\n\x0b\x44\x65leteGraph\x12 .graphmesh.v1.DeleteGraphRequest\x1a\x16.google.protobuf.Empty\"\x19\x82\xd3\xe4\x93\x02\x13*\x11/v1/graphs/{name}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,6 +45,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GRAPHSERVICE'].methods_by_name['ListGraphs']._serialized_options = b'\202\323\344\223\002\014\022\n/v1/graphs'
   _globals['_GRAPHSERVICE'].methods_by_name['ListGraphRevisions']._loaded_options = None
   _globals['_GRAPHSERVICE'].methods_by_name['ListGraphRevisions']._serialized_options = b'\202\323\344\223\002\035\022\033/v1/graphs/{name}/revisions'
+  _globals['_GRAPHSERVICE'].methods_by_name['RollbackGraph']._loaded_options = None
+  _globals['_GRAPHSERVICE'].methods_by_name['RollbackGraph']._serialized_options = b'\202\323\344\223\002\037\"\032/v1/graphs/{name}:rollback:\001*'
+  _globals['_GRAPHSERVICE'].methods_by_name['AdviseGraph']._loaded_options = None
+  _globals['_GRAPHSERVICE'].methods_by_name['AdviseGraph']._serialized_options = b'\202\323\344\223\002\032\022\030/v1/graphs/{name}:advise'
   _globals['_GRAPHSERVICE'].methods_by_name['DeleteGraph']._loaded_options = None
   _globals['_GRAPHSERVICE'].methods_by_name['DeleteGraph']._serialized_options = b'\202\323\344\223\002\023*\021/v1/graphs/{name}'
   _globals['_APPLYGRAPHREQUEST']._serialized_start=165
@@ -63,8 +67,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTGRAPHREVISIONSREQUEST']._serialized_end=609
   _globals['_LISTGRAPHREVISIONSRESPONSE']._serialized_start=611
   _globals['_LISTGRAPHREVISIONSRESPONSE']._serialized_end=687
-  _globals['_DELETEGRAPHREQUEST']._serialized_start=689
-  _globals['_DELETEGRAPHREQUEST']._serialized_end=737
-  _globals['_GRAPHSERVICE']._serialized_start=740
-  _globals['_GRAPHSERVICE']._serialized_end=1439
+  _globals['_ROLLBACKGRAPHREQUEST']._serialized_start=689
+  _globals['_ROLLBACKGRAPHREQUEST']._serialized_end=757
+  _globals['_ADVISEGRAPHREQUEST']._serialized_start=759
+  _globals['_ADVISEGRAPHREQUEST']._serialized_end=793
+  _globals['_ADVISEGRAPHRESPONSE']._serialized_start=796
+  _globals['_ADVISEGRAPHRESPONSE']._serialized_end=940
+  _globals['_MOVE']._serialized_start=943
+  _globals['_MOVE']._serialized_end=1108
+  _globals['_DELETEGRAPHREQUEST']._serialized_start=1110
+  _globals['_DELETEGRAPHREQUEST']._serialized_end=1173
+  _globals['_GRAPHSERVICE']._serialized_start=1176
+  _globals['_GRAPHSERVICE']._serialized_end=2114
 # @@protoc_insertion_point(module_scope)

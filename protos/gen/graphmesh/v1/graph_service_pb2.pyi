@@ -66,10 +66,64 @@ class ListGraphRevisionsResponse(_message.Message):
     revisions: _containers.RepeatedCompositeFieldContainer[_graph_pb2.GraphRevision]
     def __init__(self, revisions: _Optional[_Iterable[_Union[_graph_pb2.GraphRevision, _Mapping]]] = ...) -> None: ...
 
-class DeleteGraphRequest(_message.Message):
-    __slots__ = ("name", "etag")
+class RollbackGraphRequest(_message.Message):
+    __slots__ = ("name", "revision", "etag")
     NAME_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
     name: str
+    revision: int
     etag: str
-    def __init__(self, name: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., revision: _Optional[int] = ..., etag: _Optional[str] = ...) -> None: ...
+
+class AdviseGraphRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class AdviseGraphResponse(_message.Message):
+    __slots__ = ("graph", "revision", "workers", "network_calls", "calls", "moves")
+    GRAPH_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    WORKERS_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_CALLS_FIELD_NUMBER: _ClassVar[int]
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    MOVES_FIELD_NUMBER: _ClassVar[int]
+    graph: str
+    revision: int
+    workers: _containers.RepeatedScalarFieldContainer[str]
+    network_calls: float
+    calls: float
+    moves: _containers.RepeatedCompositeFieldContainer[Move]
+    def __init__(self, graph: _Optional[str] = ..., revision: _Optional[int] = ..., workers: _Optional[_Iterable[str]] = ..., network_calls: _Optional[float] = ..., calls: _Optional[float] = ..., moves: _Optional[_Iterable[_Union[Move, _Mapping]]] = ...) -> None: ...
+
+class Move(_message.Message):
+    __slots__ = ("model", "to_worker", "from_workers", "movable", "network_calls", "tensors", "known_bytes", "unsized_tensors")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TO_WORKER_FIELD_NUMBER: _ClassVar[int]
+    FROM_WORKERS_FIELD_NUMBER: _ClassVar[int]
+    MOVABLE_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_CALLS_FIELD_NUMBER: _ClassVar[int]
+    TENSORS_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_BYTES_FIELD_NUMBER: _ClassVar[int]
+    UNSIZED_TENSORS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    to_worker: str
+    from_workers: _containers.RepeatedScalarFieldContainer[str]
+    movable: bool
+    network_calls: float
+    tensors: _containers.RepeatedScalarFieldContainer[str]
+    known_bytes: int
+    unsized_tensors: int
+    def __init__(self, model: _Optional[str] = ..., to_worker: _Optional[str] = ..., from_workers: _Optional[_Iterable[str]] = ..., movable: _Optional[bool] = ..., network_calls: _Optional[float] = ..., tensors: _Optional[_Iterable[str]] = ..., known_bytes: _Optional[int] = ..., unsized_tensors: _Optional[int] = ...) -> None: ...
+
+class DeleteGraphRequest(_message.Message):
+    __slots__ = ("name", "etag", "force")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    etag: str
+    force: bool
+    def __init__(self, name: _Optional[str] = ..., etag: _Optional[str] = ..., force: _Optional[bool] = ...) -> None: ...

@@ -63,6 +63,16 @@ class GraphServiceStub:
                 request_serializer=graphmesh_dot_v1_dot_graph__service__pb2.ListGraphRevisionsRequest.SerializeToString,
                 response_deserializer=graphmesh_dot_v1_dot_graph__service__pb2.ListGraphRevisionsResponse.FromString,
                 _registered_method=True)
+        self.RollbackGraph = channel.unary_unary(
+                '/graphmesh.v1.GraphService/RollbackGraph',
+                request_serializer=graphmesh_dot_v1_dot_graph__service__pb2.RollbackGraphRequest.SerializeToString,
+                response_deserializer=graphmesh_dot_v1_dot_graph__pb2.GraphRevision.FromString,
+                _registered_method=True)
+        self.AdviseGraph = channel.unary_unary(
+                '/graphmesh.v1.GraphService/AdviseGraph',
+                request_serializer=graphmesh_dot_v1_dot_graph__service__pb2.AdviseGraphRequest.SerializeToString,
+                response_deserializer=graphmesh_dot_v1_dot_graph__service__pb2.AdviseGraphResponse.FromString,
+                _registered_method=True)
         self.DeleteGraph = channel.unary_unary(
                 '/graphmesh.v1.GraphService/DeleteGraph',
                 request_serializer=graphmesh_dot_v1_dot_graph__service__pb2.DeleteGraphRequest.SerializeToString,
@@ -77,8 +87,8 @@ class GraphServiceServicer:
 
     def ApplyGraph(self, request, context):
         """Checks a graph and makes it the live revision. Returns once the gateways know it. The same graph again makes no
-        new revision. Errors: INVALID_ARGUMENT naming the edge, ALREADY_EXISTS when a model has the name, ABORTED when
-        `etag` is stale.
+        new revision. The newest 100 revisions are kept, and the one that it replaces. Errors: INVALID_ARGUMENT naming the
+        edge, ALREADY_EXISTS when a model has the name, ABORTED when `etag` is stale.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -112,9 +122,27 @@ class GraphServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RollbackGraph(self, request, context):
+        """Makes an older revision live again, if it can work with the models that are served now. Returns once the gateways
+        know it. Errors: NOT_FOUND for an unknown graph or revision, INVALID_ARGUMENT naming the edge that does not work any
+        more, FAILED_PRECONDITION when the live revision replaced none or the older one would now take or give other than it
+        says, ABORTED when `etag` is stale.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AdviseGraph(self, request, context):
+        """Tells what hosting one model of a graph on another worker would save. Errors: NOT_FOUND, FAILED_PRECONDITION naming
+        the edge when the graph does not work with the models that are served now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteGraph(self, request, context):
         """Takes a graph out of service; requests in flight finish, and its revision numbers are not used again. Errors:
-        NOT_FOUND, ABORTED when `etag` is stale.
+        NOT_FOUND, ABORTED when `etag` is stale, FAILED_PRECONDITION naming the live graphs that call it, unless `force`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -147,6 +175,16 @@ def add_GraphServiceServicer_to_server(servicer, server):
                     servicer.ListGraphRevisions,
                     request_deserializer=graphmesh_dot_v1_dot_graph__service__pb2.ListGraphRevisionsRequest.FromString,
                     response_serializer=graphmesh_dot_v1_dot_graph__service__pb2.ListGraphRevisionsResponse.SerializeToString,
+            ),
+            'RollbackGraph': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackGraph,
+                    request_deserializer=graphmesh_dot_v1_dot_graph__service__pb2.RollbackGraphRequest.FromString,
+                    response_serializer=graphmesh_dot_v1_dot_graph__pb2.GraphRevision.SerializeToString,
+            ),
+            'AdviseGraph': grpc.unary_unary_rpc_method_handler(
+                    servicer.AdviseGraph,
+                    request_deserializer=graphmesh_dot_v1_dot_graph__service__pb2.AdviseGraphRequest.FromString,
+                    response_serializer=graphmesh_dot_v1_dot_graph__service__pb2.AdviseGraphResponse.SerializeToString,
             ),
             'DeleteGraph': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteGraph,
@@ -291,6 +329,60 @@ class GraphService:
             '/graphmesh.v1.GraphService/ListGraphRevisions',
             graphmesh_dot_v1_dot_graph__service__pb2.ListGraphRevisionsRequest.SerializeToString,
             graphmesh_dot_v1_dot_graph__service__pb2.ListGraphRevisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackGraph(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graphmesh.v1.GraphService/RollbackGraph',
+            graphmesh_dot_v1_dot_graph__service__pb2.RollbackGraphRequest.SerializeToString,
+            graphmesh_dot_v1_dot_graph__pb2.GraphRevision.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AdviseGraph(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graphmesh.v1.GraphService/AdviseGraph',
+            graphmesh_dot_v1_dot_graph__service__pb2.AdviseGraphRequest.SerializeToString,
+            graphmesh_dot_v1_dot_graph__service__pb2.AdviseGraphResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -12,18 +12,38 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Model(_message.Message):
-    __slots__ = ("name", "graph", "spec", "signature", "replicas")
+    __slots__ = ("name", "graph", "spec", "signature", "replicas", "held", "problem", "revision")
     NAME_FIELD_NUMBER: _ClassVar[int]
     GRAPH_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
     name: str
     graph: bool
     spec: _model_pb2.ModelSpec
     signature: _signature_pb2.Signature
     replicas: _containers.RepeatedCompositeFieldContainer[Replica]
-    def __init__(self, name: _Optional[str] = ..., graph: _Optional[bool] = ..., spec: _Optional[_Union[_model_pb2.ModelSpec, _Mapping]] = ..., signature: _Optional[_Union[_signature_pb2.Signature, _Mapping]] = ..., replicas: _Optional[_Iterable[_Union[Replica, _Mapping]]] = ...) -> None: ...
+    held: _containers.RepeatedCompositeFieldContainer[HeldVersion]
+    problem: str
+    revision: int
+    def __init__(self, name: _Optional[str] = ..., graph: _Optional[bool] = ..., spec: _Optional[_Union[_model_pb2.ModelSpec, _Mapping]] = ..., signature: _Optional[_Union[_signature_pb2.Signature, _Mapping]] = ..., replicas: _Optional[_Iterable[_Union[Replica, _Mapping]]] = ..., held: _Optional[_Iterable[_Union[HeldVersion, _Mapping]]] = ..., problem: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class HeldVersion(_message.Message):
+    __slots__ = ("model", "version", "graph", "reason", "used_version")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    GRAPH_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    USED_VERSION_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: str
+    graph: str
+    reason: str
+    used_version: str
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., graph: _Optional[str] = ..., reason: _Optional[str] = ..., used_version: _Optional[str] = ...) -> None: ...
 
 class Replica(_message.Message):
     __slots__ = ("worker_id", "model")
@@ -34,7 +54,7 @@ class Replica(_message.Message):
     def __init__(self, worker_id: _Optional[str] = ..., model: _Optional[_Union[_model_pb2.HostedModel, _Mapping]] = ...) -> None: ...
 
 class MeshStatus(_message.Message):
-    __slots__ = ("mesh", "etcd_connected", "snapshot_age_seconds", "gateways", "ready_workers", "available_models", "held_workers", "envoy_pid")
+    __slots__ = ("mesh", "etcd_connected", "snapshot_age_seconds", "gateways", "ready_workers", "available_models", "held_workers", "envoy_pid", "held_versions", "unready_graphs")
     MESH_FIELD_NUMBER: _ClassVar[int]
     ETCD_CONNECTED_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_AGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
@@ -43,6 +63,8 @@ class MeshStatus(_message.Message):
     AVAILABLE_MODELS_FIELD_NUMBER: _ClassVar[int]
     HELD_WORKERS_FIELD_NUMBER: _ClassVar[int]
     ENVOY_PID_FIELD_NUMBER: _ClassVar[int]
+    HELD_VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    UNREADY_GRAPHS_FIELD_NUMBER: _ClassVar[int]
     mesh: str
     etcd_connected: bool
     snapshot_age_seconds: float
@@ -51,7 +73,9 @@ class MeshStatus(_message.Message):
     available_models: int
     held_workers: _containers.RepeatedScalarFieldContainer[str]
     envoy_pid: int
-    def __init__(self, mesh: _Optional[str] = ..., etcd_connected: _Optional[bool] = ..., snapshot_age_seconds: _Optional[float] = ..., gateways: _Optional[_Iterable[_Union[_registry_pb2.GatewayRecord, _Mapping]]] = ..., ready_workers: _Optional[int] = ..., available_models: _Optional[int] = ..., held_workers: _Optional[_Iterable[str]] = ..., envoy_pid: _Optional[int] = ...) -> None: ...
+    held_versions: _containers.RepeatedCompositeFieldContainer[HeldVersion]
+    unready_graphs: int
+    def __init__(self, mesh: _Optional[str] = ..., etcd_connected: _Optional[bool] = ..., snapshot_age_seconds: _Optional[float] = ..., gateways: _Optional[_Iterable[_Union[_registry_pb2.GatewayRecord, _Mapping]]] = ..., ready_workers: _Optional[int] = ..., available_models: _Optional[int] = ..., held_workers: _Optional[_Iterable[str]] = ..., envoy_pid: _Optional[int] = ..., held_versions: _Optional[_Iterable[_Union[HeldVersion, _Mapping]]] = ..., unready_graphs: _Optional[int] = ...) -> None: ...
 
 class ListWorkersRequest(_message.Message):
     __slots__ = ()

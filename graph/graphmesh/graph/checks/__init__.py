@@ -1,0 +1,1 @@
+"""Whether a graph can work, and the types of its tensors."""

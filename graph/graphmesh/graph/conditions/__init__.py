@@ -1,0 +1,6 @@
+"""Conditions and keys: CEL over tensors, parameters and headers, with bounded cost."""
+
+from graphmesh.graph.conditions.condition import Condition, Key, Scope
+from graphmesh.graph.conditions.cost import MAX_COST
+
+__all__ = ["MAX_COST", "Condition", "Key", "Scope"]

@@ -1,0 +1,1 @@
+"""Graphs, plans and what happened in one call, as pictures and text."""

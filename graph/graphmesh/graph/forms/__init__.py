@@ -1,0 +1,1 @@
+"""Graphs as people and wires carry them: YAML, textproto, Python, protobuf."""

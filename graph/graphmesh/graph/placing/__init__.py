@@ -1,0 +1,1 @@
+"""Where the calls of a graph run, and what crosses the network."""

@@ -1,0 +1,1 @@
+"""Operations on tensors that need no model: written, typed, run with numpy."""
