@@ -46,12 +46,16 @@ class Environment:
         """Whether it is there."""
         return self.stamp.exists() and self.stamp.read_text() == self.requirement
 
-    def run(self, program: str, *arguments: str) -> dict[str, Any]:
-        """Run a program of this folder in the environment, and return the JSON that it prints."""
+    def check(self) -> None:
+        """Skip the test where this Python cannot run the client; fail it where the client is not installed."""
         if not self.supported:
             pytest.skip(f"{self.requirement} needs a Python below {'.'.join(map(str, self.below))}")
         if not self.installed:
             pytest.fail(f"{self.requirement} must be installed below .clients; run: make clients")
+
+    def run(self, program: str, *arguments: str) -> dict[str, Any]:
+        """Run a program of this folder in the environment, and return the JSON that it prints."""
+        self.check()
         path = Path(__file__).with_name(program)
         done = subprocess.run([self.python, "-I", path, *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

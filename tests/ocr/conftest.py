@@ -12,17 +12,18 @@ import pytest
 
 from graphmesh.cli.mesh_file import load_mesh_file
 from graphmesh.cli.ocr import MESH, PICTURE
-from graphmesh.graph.plan import make_plan
-from graphmesh.graph.run import GraphRun
-from graphmesh.graph.text import parse_yaml
-from graphmesh.graph.validate import validate
+from graphmesh.graph.checks.validate import validate
+from graphmesh.graph.forms.text import parse_yaml
+from graphmesh.graph.running.host import Answer
 from graphmesh.worker.backends import load_model
 from graphmesh.worker.config import ModelConfig
+from tests.graph.host import FakeHost, give, virtual
 
 if TYPE_CHECKING:
     from graphmesh.cli.mesh_file import MeshFile
     from graphmesh.core.signature import Signature
     from graphmesh.core.tensor import Tensor
+    from graphmesh.graph.running.call import Call
     from graphmesh.graph.spec import Graph
 
 Encode: TypeAlias = Callable[..., bytes]
@@ -45,9 +46,13 @@ class Chain:
 
     def call(self, name: str, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Return what a model or graph answers."""
+        return virtual(self.answer(name, inputs))
+
+    async def answer(self, name: str, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return what a model or graph answers, in a loop that runs."""
         signature = self.signatures[name]
         signature.check_inputs(inputs)
-        outputs = self._run(self.graphs[name], inputs) if name in self.graphs else self._model(name, inputs)
+        outputs = await self._run(self.graphs[name], inputs) if name in self.graphs else self._model(name, inputs)
         signature.check_outputs(outputs)
         return outputs
 
@@ -59,13 +64,20 @@ class Chain:
     def _model(self, name: str, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         return cast("Mapping[str, Tensor]", self.models[name].run(inputs))
 
-    def _run(self, graph: Graph, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        run = GraphRun(make_plan(graph, self.signatures.get), inputs)
-        while not run.done:
-            for call in run.ready():
-                run.complete(call, self.call(call.target, call.inputs))
-        assert run.outputs is not None
-        return run.outputs
+    async def _run(self, graph: Graph, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        return await give(_Here(self), graph, inputs, self.signatures.get)
+
+
+class _Here(FakeHost):
+    """Makes the calls of a graph."""
+
+    def __init__(self, chain: Chain) -> None:
+        super().__init__({})
+        self._chain = chain
+
+    async def call(self, call: Call) -> Answer:
+        """Answer by the chain's model or graph."""
+        return Answer(await self._chain.answer(call.target.name, call.inputs))
 
 
 @pytest.fixture(scope="session")

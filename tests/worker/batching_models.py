@@ -1,20 +1,45 @@
-"""Models for the tests of batching: what they saw is kept by name."""
+"""Models for the tests of batching: what they saw is kept by name, and by name they are held until a test is ready."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 import time
-from typing import Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import numpy as np
 
 from graphmesh.core.errors import InvalidRequest
 from graphmesh.worker import Context, batched
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 Rows = Annotated[np.ndarray, "FP32 (N,)"]
 Tokens = Annotated[np.ndarray, "INT64 (N, T)"]
 
 SEEN: dict[str, list[list[float]]] = {}
+_GATES: dict[str, threading.Event] = {}
+
+
+def _gate(name: str) -> threading.Event:
+    """Return what a model of this name waits for before it answers: open, unless a test holds it."""
+    if name not in _GATES:
+        _GATES[name] = threading.Event()
+        _GATES[name].set()
+    return _GATES[name]
+
+
+@contextlib.contextmanager
+def held(name: str) -> Iterator[None]:
+    """Keep a model from ending what it runs; it may begin."""
+    gate = _gate(name)
+    gate.clear()
+    try:
+        yield
+    finally:
+        gate.set()
 
 
 class Doubled(TypedDict):
@@ -28,7 +53,12 @@ class Double:
 
     def __init__(self, name: str = "double", seconds: float = 0.0) -> None:
         self._seen = SEEN.setdefault(name, [])
+        self._gate = _gate(name)
         self._seconds = seconds
+
+    def _pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+        assert self._gate.wait(30), "a test must let go of what it holds"
 
     def _run(self, x: Rows) -> Doubled:
         self._seen.append(x.tolist())
@@ -43,7 +73,7 @@ class Double:
     @batched(max_batch_size=8)
     def predict(self, x: Rows) -> Doubled:
         """Return twice x, after a while."""
-        time.sleep(self._seconds)
+        self._pause(self._seconds)
         return self._run(x)
 
 
@@ -54,6 +84,8 @@ class DoubleAsync(Double):
     async def predict(self, x: Rows) -> Doubled:  # type: ignore[override]
         """Return twice x, after a while."""
         await asyncio.sleep(self._seconds)
+        while not self._gate.is_set():  # noqa: ASYNC110 - an event of threads
+            await asyncio.sleep(0.001)
         return self._run(x)
 
 
@@ -62,7 +94,7 @@ class Plain(Double):
 
     def predict(self, x: Rows) -> Doubled:
         """Return twice x, after a while."""
-        time.sleep(self._seconds)
+        self._pause(self._seconds)
         return self._run(x)
 
 
@@ -71,7 +103,7 @@ class Wait(Double):
 
     def predict(self, x: Rows) -> Doubled:
         """Return twice x, after its sum in seconds."""
-        time.sleep(float(x.sum()))
+        self._pause(float(x.sum()))
         return self._run(x)
 
 
@@ -81,7 +113,7 @@ class Ragged:
     @batched(max_batch_size=8, cost="ids", pad={"T": (4, 8)})
     def predict(self, ids: Tokens, text: Annotated[np.ndarray, "TEXT (N, T)"]) -> RaggedOutputs:
         """Return what came, with the padding still on it, and sums."""
-        time.sleep(0.05)
+        assert _gate("ragged").wait(30), "a test must let go of what it holds"
         SEEN.setdefault("ragged", []).append([float(size) for size in ids.shape])
         return {"sums": ids.sum(axis=1), "same": ids, "words": text}
 
@@ -100,7 +132,7 @@ class Told:
     @batched(max_batch_size=8)
     def predict(self, x: Rows, contexts: list[Context]) -> Doubled:
         """Return each call's number of rows, and its parameter `who` as a header."""
-        time.sleep(0.05)
+        assert _gate("told").wait(30), "a test must let go of what it holds"
         for context in contexts:
             context.set_header("x-who", str(context.parameters.get("who")))
         return {"y": np.array([c.rows for c in contexts for _ in range(c.rows)], dtype=np.float32)}

@@ -122,7 +122,7 @@ def test_bound_run(tmp_path: Path) -> None:
     """Runs that bind their outputs, as on a GPU, give the same."""
     plain = _load(scale(tmp_path / "m.onnx"))
     bound = OnnxModel(plain._session, "x", device="cuda:0")
-    bound._device = "cpu"
+    bound.device = "cpu"
     read_only = np.frombuffer(X.tobytes(), np.float32).reshape(X.shape)
     np.testing.assert_array_equal(_run(bound, read_only), _run(plain))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from graphmesh.worker.batching.costs import CostCurve
@@ -95,6 +95,7 @@ def test_affine_costs_are_learned(fixed: float, each: float, seed: int) -> None:
 
 
 @given(st.lists(st.tuples(st.floats(1e-9, 1e18), st.floats(0, 1e6)), max_size=50), st.floats(1e-9, 1e18))
+@example([(97.0, 1.875), (4.8783234195355603e17, 0.0)], 4.8783234195355603e17)  # a line down to 0, at its end
 def test_predictions_are_numbers(seen: list[tuple[float, float]], cost: float) -> None:
     """Whatever was seen, a prediction is a number that is not negative, and the bound is below the longest."""
     curve = CostCurve()

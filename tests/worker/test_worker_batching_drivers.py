@@ -217,6 +217,56 @@ async def test_caller_that_leaves_a_batch(make: Callable[..., Driver], gate: Gat
     driver.close()
 
 
+async def test_batch_that_was_formed_does_not_begin_for_callers_that_left(gate: Gate) -> None:
+    """Those who leave before the task of their batch has its first turn are left out; without any others it ends."""
+    driver = Tasks("m", Limits(max_rows=8), CallMetrics(), gate.compute_async)
+    gone = ask(driver, "gone")
+    await asyncio.sleep(0)
+    assert driver.statistics.running == 1
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    await until(driver, 0, 0)
+    first = ask(driver, "first")
+    await begun(gate)
+    context = Context()
+    leaves, stays, waits = ask(driver, "leaves", rows=3), ask(driver, "stays", context=context), ask(driver, "waits")
+    await until(driver, 1, 3)
+    gate.let(1)
+    await until(driver, 3, 0)
+    leaves.cancel()
+    gate.let()
+    assert [await call for call in (first, stays, waits)] == ["first", "stays", "waits"]
+    assert leaves.cancelled()
+    assert gate.seen == [["first"], ["stays", "waits"]]
+    assert driver._metrics.batches[2].executions == 1
+    assert driver._metrics.refusals == {"cancelled": 2}
+    assert not context.cancelled
+    await until(driver, 0, 0)
+    driver.close()
+
+
+async def test_caller_that_has_left_but_is_still_in_the_queue(gate: Gate) -> None:
+    """A thread that takes the next batch before the event loop had a turn takes nobody who was cancelled."""
+    driver = Threads("m", Limits(max_rows=2), CallMetrics(), gate.compute)
+    first = ask(driver, "first")
+    await begun(gate)
+    calls = [ask(driver, inputs) for inputs in ("gone", "gone too", "leaves", "stays")]
+    await until(driver, 1, 4)
+    gate.begun.clear()
+    for call in calls[:3]:
+        call.cancel()
+    gate.let()
+    assert gate.begun.wait(5), "blocks the event loop, so that no caller hears of its cancellation before this"
+    assert gate.seen == [["first"], ["stays"]]
+    assert await first == "first"
+    assert await calls[3] == "stays"
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert driver._metrics.refusals == {"cancelled": 3}
+    assert driver._metrics.batches[1].executions == 2
+    await until(driver, 0, 0)
+    driver.close()
+
+
 async def test_timeout_in_the_queue(make: Callable[..., Driver], gate: Gate) -> None:
     """A call that was not begun within its timeout is refused then, though the model hangs."""
     driver = make()

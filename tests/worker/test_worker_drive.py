@@ -1,116 +1,239 @@
-"""Driving a graph run: in place, side by side, failures, cancellation."""
+"""Time and tasks for runs of graphs, by asyncio."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
-from graphmesh.core.errors import Code, GraphmeshError, InvalidRequest
-from graphmesh.graph.builder import GraphBuilder
-from graphmesh.graph.plan import make_plan
-from graphmesh.graph.run import GraphRun
-from graphmesh.worker.drive import drive
+from graphmesh.core.errors import Code, DeadlinePassed, GraphmeshError, InvalidRequest
+from graphmesh.worker.drive import Drive
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from graphmesh.core.tensor import Tensor
-    from graphmesh.graph.call import Call
+    from graphmesh.graph.running.host import Ended
 
 
-def _run(*, wide: bool) -> GraphRun:
-    """Return a run of two nodes, one after the other or side by side."""
-    builder = GraphBuilder("g")
-    x = builder.input("x", "FP32 (N,)")
-    first = builder.model("first", "m", x=x)["y"]
-    second = builder.model("second", "m", x=x if wide else first)["y"]
-    builder.output("a", first)
-    builder.output("b", second)
-    return GraphRun(make_plan(builder.build(), lambda _: None), {"x": np.zeros(1, dtype=np.float32)})
+class Work:
+    """Coroutines that note what becomes of them."""
 
-
-class Calls:
-    """Makes calls: notes the task each ran in, and fails or hangs where it is told."""
-
-    def __init__(self, *, fail: str = "", hang: str = "", error: BaseException | None = None) -> None:
-        self.fail, self.hang = fail, hang
-        self.error = error or InvalidRequest("no")
-        self.tasks: dict[str, object] = {}
+    def __init__(self) -> None:
         self.cancelled: list[str] = []
+        self.ended: list[str] = []
 
-    async def __call__(self, call: Call) -> Mapping[str, Tensor]:
-        """Make one call."""
-        self.tasks[call.node] = asyncio.current_task()
-        if call.node == self.hang:
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                self.cancelled.append(call.node)
-                raise
-        if call.node == self.fail:
-            raise self.error
-        await asyncio.sleep(0)
-        return {"y": call.inputs["x"] + 1}
+    async def hang(self, name: str = "hang", *, stubborn: int = 0) -> None:
+        """Wait for ever; go on for some turns of the loop after a cancellation."""
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled.append(name)
+            for _ in range(stubborn):
+                await asyncio.sleep(0)
+            self.ended.append(name)
+            raise
 
+    async def give(self, value: int, *, turns: int = 0) -> int:
+        """Return a value after some turns of the loop."""
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return value
 
-async def test_chain_needs_no_tasks() -> None:
-    """Calls one after the other are made in the caller's own task."""
-    calls = Calls()
-    outputs = await drive(_run(wide=False), calls)
-    assert {name: array.tolist() for name, array in outputs.items()} == {"a": [1.0], "b": [2.0]}
-    assert set(calls.tasks.values()) == {asyncio.current_task()}
-
-
-async def test_side_by_side() -> None:
-    """Calls that are ready together run together."""
-    calls = Calls()
-    outputs = await drive(_run(wide=True), calls)
-    assert {name: array.tolist() for name, array in outputs.items()} == {"a": [1.0], "b": [1.0]}
-    assert len(set(calls.tasks.values())) == 2
+    async def fail(self, error: BaseException) -> None:
+        """Raise."""
+        raise error
 
 
-@pytest.mark.parametrize("wide", [True, False])
-async def test_failure_names_the_node(wide: bool) -> None:  # noqa: FBT001
-    """The first failure ends the run with the node in front."""
-    with pytest.raises(InvalidRequest, match="graph g, node first: no"):
-        await drive(_run(wide=wide), Calls(fail="first"))
+async def test_what_ends_is_returned_once_in_the_order_it_ended() -> None:
+    """None follows when nothing runs any more."""
+    work = Work()
+    async with Drive().tasks() as tasks:
+        tasks.start(7, work.give(1, turns=5))
+        tasks.start(8, work.give(2))
+        found: list[Ended[int] | None] = [await tasks.next() for _ in range(3)]
+    assert [ended and (ended.key, ended.result, ended.error) for ended in found] == [(8, 2, None), (7, 1, None), None]
 
 
-async def test_siblings_are_cancelled_and_awaited() -> None:
-    """When one call fails, the others have been cancelled before the error is raised."""
-    calls = Calls(fail="first", hang="second")
-    with pytest.raises(InvalidRequest):
-        await drive(_run(wide=True), calls)
-    assert calls.cancelled == ["second"]
-
-
-@pytest.mark.parametrize("wide", [True, False])
-async def test_unexpected_failure(wide: bool, caplog: pytest.LogCaptureFixture) -> None:  # noqa: FBT001
-    """An error that is not ours becomes INTERNAL with an id, its text only in the log."""
-    with pytest.raises(GraphmeshError, match="node first: internal error") as caught:
-        await drive(_run(wide=wide), Calls(fail="first", error=KeyError("secret")))
-    assert caught.value.code is Code.INTERNAL
+async def test_errors_are_made_ours(caplog: pytest.LogCaptureFixture) -> None:
+    """Ours come as they are, others as INTERNAL with an id, a task that cancelled itself as CANCELLED."""
+    work = Work()
+    async with Drive().tasks() as tasks:
+        codes = []
+        for error in (InvalidRequest("no"), KeyError("secret"), asyncio.CancelledError()):
+            tasks.start(0, work.fail(error))
+            ended = await tasks.next()
+            assert ended is not None
+            assert ended.error is not None
+            codes.append(ended.error.code)
+            assert "secret" not in ended.error.message
+    assert codes == [Code.INVALID_ARGUMENT, Code.INTERNAL, Code.CANCELLED]
     assert "secret" in caplog.text
 
 
-async def test_call_that_cancels_itself() -> None:
-    """A call that ends as cancelled by its own doing fails the run instead of hanging it."""
-    with pytest.raises(GraphmeshError) as caught:
-        await drive(_run(wide=True), Calls(fail="first", error=asyncio.CancelledError()))
-    assert caught.value.code is Code.CANCELLED
+async def test_waiting_can_be_limited() -> None:
+    """Without a task that ends in time there is None, and the task goes on; no time at all only looks."""
+    work = Work()
+    async with Drive().tasks() as tasks:
+        tasks.start(0, work.hang())
+        assert await tasks.next(0.01) is None
+        assert await tasks.next(0) is None
+        assert not work.cancelled
+    assert work.cancelled == ["hang"]
 
 
-@pytest.mark.parametrize("wide", [True, False])
-async def test_cancellation(wide: bool) -> None:  # noqa: FBT001
-    """Cancelling the run cancels the calls in flight."""
-    calls = Calls(hang="first")
-    task = asyncio.create_task(drive(_run(wide=wide), calls))
-    while "first" not in calls.tasks:  # noqa: ASYNC110 - no event tells
+async def test_leaving_cancels_and_awaits() -> None:
+    """Also those that take a while to end, and those that never began."""
+    work = Work()
+    async with Drive().tasks() as tasks:
+        tasks.start(0, work.hang("stubborn", stubborn=5))
         await asyncio.sleep(0)
+        tasks.start(1, work.hang("new"))
+    assert work.ended == ["stubborn"]
+    assert work.cancelled == ["stubborn"]
+
+
+async def test_some_can_be_stopped() -> None:
+    """They are not returned any more, whether they had ended or not."""
+    work = Work()
+    async with Drive().tasks() as tasks:
+        tasks.start(0, work.hang("a", stubborn=3))
+        tasks.start(1, work.give(1))
+        tasks.start(2, work.give(2))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await tasks.stop([0, 1])
+        assert work.ended == ["a"]
+        ended = await tasks.next()
+        assert ended is not None
+        assert ended.key == 2
+        assert await tasks.next() is None
+
+
+async def test_a_second_cancellation_does_not_leave_anything_behind() -> None:
+    """Whoever is cancelled while it awaits what it cancelled still awaits it."""
+    work = Work()
+
+    async def outer() -> None:
+        async with Drive().tasks() as tasks:
+            tasks.start(0, work.hang(stubborn=20))
+            await tasks.next()
+
+    task = asyncio.create_task(outer())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert work.ended == ["hang"]
+
+
+async def test_nothing_begins_once_the_request_is_cancelled() -> None:
+    """However deep it is, and whatever those around it wait for."""
+    begun = []
+
+    async def inner() -> None:
+        while True:
+            await asyncio.sleep(0)
+            begun.append(root.cancelling())
+
+    async def middle() -> None:
+        async with Drive().tasks() as tasks:
+            tasks.start(0, inner())
+            tasks.start(1, Work().give(1))
+            tasks.start(2, Work().hang(stubborn=9))
+            await tasks.next()
+            await tasks.stop([2])
+
+    async def outer() -> None:
+        async with Drive().tasks() as tasks:
+            tasks.start(0, inner())
+            tasks.start(1, middle())
+            await tasks.next()
+
+    for turns in range(3, 20):
+        root = asyncio.create_task(outer())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        root.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await root
+        assert set(begun) == {0}
+
+
+async def test_a_limit_cancels_and_says_so() -> None:
+    """At its instant, and what it cancelled has ended by then."""
+    work, drive = Work(), Drive()
+    begun = time.monotonic()
+    with pytest.raises(DeadlinePassed, match="too late"):
+        async with drive.limit(drive.now() + 0.05, "too late"):
+            await work.hang()
+    assert work.cancelled == ["hang"]
+    assert time.monotonic() - begun >= 0.05
+    current = asyncio.current_task()
+    assert current is not None
+    assert not current.cancelling()
+
+
+async def test_a_limit_that_has_passed_begins_nothing() -> None:
+    """And one without an end does nothing."""
+    drive = Drive()
+    with pytest.raises(DeadlinePassed, match="too late"):
+        async with drive.limit(drive.now(), "too late"):
+            pytest.fail("it has begun")
+    async with drive.limit(float("inf"), "never"):
+        await asyncio.sleep(0)
+
+
+async def test_a_limit_is_not_taken_for_a_cancellation_from_outside() -> None:
+    """Who is cancelled by someone else stays so; errors inside stay what they are; each limit is its own."""
+    drive = Drive()
+
+    async def patient() -> None:
+        async with drive.limit(drive.now() + 60, "too late"):
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(patient())
+    await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert calls.cancelled == ["first"]
+    with pytest.raises(InvalidRequest):
+        async with drive.limit(drive.now() + 60, "too late"):
+            raise InvalidRequest("no")
+    with pytest.raises(DeadlinePassed, match="inner"):
+        async with drive.limit(drive.now() + 60, "outer"), drive.limit(drive.now() + 0.01, "inner"):
+            await asyncio.Event().wait()
+
+
+async def test_a_signal_reaches_all_who_wait() -> None:
+    """Before it is set and after; a wait can be limited."""
+    drive = Drive()
+    signal = drive.signal()
+    assert not await signal.wait(0.01)
+    assert not await signal.wait(0)
+    waiting = [asyncio.create_task(signal.wait()) for _ in range(3)]
+    await asyncio.sleep(0)
+    signal.set()
+    signal.set()
+    assert await asyncio.gather(*waiting) == [True] * 3
+    assert await signal.wait(0)
+
+
+async def test_heavy_work_runs_beside_the_loop() -> None:
+    """What it returns comes back, and so does what it raises."""
+    drive, turns = Drive(), 0
+
+    def work() -> int:
+        time.sleep(0.05)
+        return 7
+
+    task = asyncio.create_task(drive.compute(work))
+    while not task.done():
+        await asyncio.sleep(0.001)
+        turns += 1
+    assert (task.result(), turns > 3) == (7, True)
+    with pytest.raises(GraphmeshError, match="no"):
+        await drive.compute(lambda: (_ for _ in ()).throw(InvalidRequest("no")))

@@ -12,9 +12,9 @@ import pytest
 from graphmesh.core.clock import Deadline
 from graphmesh.core.errors import Code, GraphmeshError, InvalidGraph, NotFound
 from graphmesh.core.inference import InferenceRequest, InferenceResponse
-from graphmesh.graph.builder import GraphBuilder
-from graphmesh.graph.validate import validate
-from graphmesh.graph.wire import graph_from_bytes, graph_to_bytes
+from graphmesh.graph.checks.validate import validate
+from graphmesh.graph.forms.builder import GraphBuilder
+from graphmesh.graph.forms.wire import graph_from_bytes, graph_to_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

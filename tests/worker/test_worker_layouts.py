@@ -21,6 +21,7 @@ from sklearn.linear_model import LinearRegression
 from skops import io as skops
 
 from graphmesh.core.errors import InvalidRequest, LoadFailed
+from graphmesh.core.textproto import parse
 from graphmesh.worker import ModelConfig
 from graphmesh.worker.backends import load_model
 from graphmesh.worker.batching import Batching
@@ -28,7 +29,6 @@ from graphmesh.worker.config import Isolation
 from graphmesh.worker.hosting.sources import resolve
 from graphmesh.worker.isolation.wire import config_from_wire, config_to_wire
 from graphmesh.worker.layouts.model_yaml import ModelFile
-from graphmesh.worker.layouts.textproto import parse
 from tests.worker.onnx_models import scale
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def test_recorded_warmup(tmp_path: Path) -> None:
 
 def test_every_field_of_a_model() -> None:
     """model.yaml has all fields that a model can be configured by, and no others but its name."""
-    fields = {field.name for field in dataclasses.fields(ModelConfig)} - {"expects", "in_folder"}
+    fields = {field.name for field in dataclasses.fields(ModelConfig)} - {"expects", "in_folder", "max_message_bytes"}
     assert set(ModelFile.__struct_fields__) == fields
 
 

@@ -297,6 +297,25 @@ async def test_a_graph_that_cannot_work() -> None:
             pass
 
 
+async def test_graphs_in_any_order(tmp_path: Path) -> None:
+    """A graph may be given before the one that it calls; an error names the graph and its file."""
+    outer = tmp_path / "outer.yaml"
+    outer.write_text(
+        "name: outer\ninputs: [text]\nnodes:\n  in: {graph: shout, inputs: {text: text}}\noutputs: {text: in.text}\n"
+    )
+    inner = tmp_path / "shout.yaml"
+    inner.write_text(SHOUT)
+    async with LocalMesh({"upper": Upper, "mark": Mark}, graphs=[outer, inner]) as mesh:
+        assert (await mesh.predict("outer", text="a"))["text"] == "A!"
+    with pytest.raises(InvalidGraph, match=f"graph outer from {outer}: node in: there is no graph 'shout'"):
+        async with LocalMesh({"upper": Upper}, graphs=[outer]):
+            pass
+    inner.write_text("name: [")
+    with pytest.raises(InvalidRequest, match=str(inner)):
+        async with LocalMesh({"upper": Upper}, graphs=[inner]):
+            pass
+
+
 def _named_upper() -> GraphBuilder:
     graph = GraphBuilder("upper")
     graph.output("text", graph.model("up", "upper", text=graph.input("text"))["output"])

@@ -92,6 +92,15 @@ async def test_calls_take_turns(gateways: list[Gateway]) -> None:
     assert (metadata["x-graphmesh-depth"], metadata["x-request-id"]) == ("2", "r")
 
 
+@pytest.mark.parametrize("value", ["café", "a\x7f", "a\nb"])
+async def test_a_header_that_grpc_cannot_send_stays_here(gateways: list[Gateway], value: str) -> None:
+    """The call goes on without it."""
+    async with Mesh(lambda: _snapshot(gateways[0].port), max_message_bytes=1 << 20) as mesh:
+        await mesh.infer(_request(headers={"x-request-id": value, "x-tier": "gold"}))
+    metadata = gateways[0].calls[0][1]
+    assert ("x-request-id" in metadata, metadata["x-tier"]) == (False, "gold")
+
+
 async def test_dead_gateway_is_passed_over(gateways: list[Gateway]) -> None:
     """A gateway that cannot be reached costs no call."""
     async with Mesh(lambda: _snapshot(free_port(), gateways[0].port), max_message_bytes=1 << 20) as mesh:

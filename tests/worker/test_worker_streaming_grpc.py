@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
+from unittest.mock import Mock
 
 import grpc
 import grpc.aio
@@ -19,6 +20,7 @@ from graphmesh.core.inference import InferenceRequest
 from graphmesh.oip import open_inference_pb2 as pb
 from graphmesh.v1 import inference_service_pb2, inference_service_pb2_grpc
 from graphmesh.worker.forms.wire import encode_request, response_from_message
+from graphmesh.worker.rpc.servicer_stream import StreamServicer
 from tests.worker.streams import CLOSED_WITHIN_S, eventually
 
 if TYPE_CHECKING:
@@ -119,15 +121,19 @@ async def test_large_messages_are_not_piled_up(channel: grpc.aio.Channel) -> Non
     assert not any(answer.error_message for answer in answers)
 
 
-async def test_messages_of_one_stream_are_batched(channel: grpc.aio.Channel, toys: ModuleType) -> None:
+async def test_messages_of_one_stream_are_batched(worker: Worker, channel: grpc.aio.Channel, toys: ModuleType) -> None:
     """A model that is batched gets the messages of one stream in batches, and each its own answer."""
-    before = len(toys.Together.rows)
+    model = worker.catalog.find("together")
+    assert model is not None
     messages = [_request("together", str(i), x=np.full(1, i, np.float32)) for i in range(64)]
-    answers = [response_from_message(answer.infer_response) for answer in await _answers(channel, *messages)]
+    asked = asyncio.create_task(_answers(channel, *messages))
+    await eventually(lambda: toys.Together.rows and model.waiting == 32 - toys.Together.rows[0])
+    toys.Together.gate.set()
+    answers = [response_from_message(answer.infer_response) for answer in await asked]
     assert [(answer.id, answer.outputs["y"].tolist()) for answer in answers] == [(str(i), [i + 1.0]) for i in range(64)]
-    rows = toys.Together.rows[before:]
-    assert sum(rows) == 64
-    assert len(rows) <= 10
+    first, *rows = toys.Together.rows
+    assert first + sum(rows) == 64
+    assert rows[0] == min(16, 32 - first), "all that are worked on at a time must share batches"
 
 
 async def test_errors_inside_a_stream(channel: grpc.aio.Channel) -> None:
@@ -189,9 +195,55 @@ async def test_deadline(channel: grpc.aio.Channel, toys: ModuleType) -> None:
     """A deadline ends a stream with DEADLINE_EXCEEDED, and its generator."""
     closed = len(toys.Count.closed)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await _answers(channel, _count(1000, 0.05), timeout_s=0.3)
+        await _answers(channel, _count(1000, 0.05), timeout_s=1)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     await eventually(lambda: len(toys.Count.closed) == closed + 1)
+
+
+class _Caller:
+    """What the servicer sees of a call whose caller does not watch the clock itself."""
+
+    def __init__(self, seconds: float) -> None:
+        self.written: list[pb.ModelStreamInferResponse] = []
+        self._seconds = seconds
+
+    def invocation_metadata(self) -> tuple[()]:
+        """Return none."""
+        return ()
+
+    def time_remaining(self) -> float:
+        """Return what is left when the call comes."""
+        return self._seconds
+
+    async def send_initial_metadata(self, metadata: object) -> None:
+        """Take the headers."""
+
+    async def write(self, data: bytes) -> None:
+        """Take an answer."""
+        self.written.append(pb.ModelStreamInferResponse.FromString(data))
+
+    async def abort(self, code: grpc.StatusCode, message: str, _: object) -> NoReturn:
+        """End the call."""
+        raise _AbortedError(code, message)
+
+
+class _AbortedError(Exception):
+    """The status that a call ended with."""
+
+
+@pytest.mark.parametrize("model", ["count", "count-async"])
+async def test_the_server_itself_ends_a_call_that_is_over(worker: Worker, model: str) -> None:
+    """Whoever's clock is first: a stream that its deadline cut off never ends with OK."""
+    servicer = StreamServicer(worker.handler, Mock(), max_message_bytes=1 << 20)
+    caller = _Caller(0.3)
+
+    async def messages() -> AsyncIterator[bytes]:
+        yield _request(model, n=1000, pause_s=0.02)
+
+    with pytest.raises(_AbortedError, match="before the last answer") as caught:
+        await servicer.model_stream_infer(messages(), caller)
+    assert caught.value.args[0] is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert not any(answer.error_message for answer in caller.written)
 
 
 async def test_back_pressure(channel: grpc.aio.Channel, toys: ModuleType) -> None:

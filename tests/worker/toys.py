@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator  # noqa: TC003 - annotations of predict are read
 from dataclasses import dataclass
@@ -287,13 +288,14 @@ class Sluggish:
 
 
 class Together:
-    """Adds one to the rows of many calls at a time, slowly, and notes how many."""
+    """Adds one to the rows of many calls at a time, once it is let go, and notes how many."""
 
     rows: tuple[int, ...] = ()
+    gate = threading.Event()
 
     @batched(max_batch_size=16)
     def predict(self, x: Vector) -> Sum:
         """Return x plus one."""
         type(self).rows += (len(x),)
-        time.sleep(0.02)
+        assert self.gate.wait(30), "a test must let it go"
         return {"y": x + np.float32(1)}

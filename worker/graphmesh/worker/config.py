@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from graphmesh.core.errors import InvalidRequest, StartFailed
 from graphmesh.core.names import check_model_name, check_version
+from graphmesh.worker.backends.remote_address import is_address, parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +40,8 @@ class ModelConfig:
     name: str
     """What clients call: `[a-z0-9][a-z0-9._-]{0,127}`."""
     source: str
-    """A model file or folder, `path/file.py:Class` or `package.module:Class`."""
+    """A model file or folder, `path/file.py:Class`, `package.module:Class`, or `grpc://host:8001/model` for a model at
+    another server."""
     version: str = ""
     """Digits; the highest available version answers calls that name none. Empty takes what the source says, else 1."""
     backend: str = ""
@@ -70,6 +72,8 @@ class ModelConfig:
     """What a description beside the file says it takes and gives; a file that says otherwise is not loaded."""
     in_folder: bool = False
     """Whether a folder chose the source, which may be code only if `sha256` names it."""
+    max_message_bytes: int = 65 * _MEBIBYTE
+    """Largest request to, or answer of, a model at another server; a worker puts its own here."""
 
     def __post_init__(self) -> None:
         check_model_name(self.name)
@@ -85,6 +89,21 @@ class ModelConfig:
             raise InvalidRequest(f"model {self.name!r}: source must name a file or a class, got nothing")
         if self.sha256 and not _SHA256.fullmatch(self.sha256):
             raise InvalidRequest(f"model {self.name!r}: sha256 must be 64 lower-case hex digits, got {self.sha256!r}")
+        if is_address(self.source) or self.backend == "remote":
+            self._check_external()
+
+    def _check_external(self) -> None:
+        """Refuse a bad address, and what only makes sense for a model that runs here."""
+        try:
+            parse_address(self.source)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"model {self.name!r}: source: {error.message}") from None
+        if self.backend not in {"", "remote"}:
+            raise InvalidRequest(f"model {self.name!r}: backend must be left out for an address, got {self.backend!r}")
+        here = {"sha256": self.sha256, "device": self.device, "isolation": self.isolation is Isolation.PROCESS}
+        for name, given in here.items():
+            if given:
+                raise InvalidRequest(f"model {self.name!r}: {name} is for models that run here; leave it out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

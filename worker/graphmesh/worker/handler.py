@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from graphmesh.core.signature import Signature
     from graphmesh.worker.hosting.catalog import Catalog
     from graphmesh.worker.metrics.families import CallMetrics, Metrics
+    from graphmesh.worker.tracing import Tracing
 
 __all__ = ["Description", "Graphs", "Handler", "Servable"]
 
@@ -102,7 +103,8 @@ class Graphs(Protocol):
 class Handler:
     """Answers calls of the models this worker hosts and of the mesh's graphs."""
 
-    def __init__(self, catalog: Catalog, graphs: Graphs, metrics: Metrics) -> None:
+    def __init__(self, catalog: Catalog, graphs: Graphs, metrics: Metrics, *, tracing: Tracing | None = None) -> None:
+        self._tracing = tracing
         self._catalog = catalog
         self._graphs = graphs
         self._metrics = metrics
@@ -162,8 +164,12 @@ class Handler:
     async def _infer_graph(self, request: InferenceRequest) -> InferenceResponse:
         return await self.run(await self.find(request.model, request.version, request.graph_revision), request)
 
-    async def run(self, servable: Servable, request: InferenceRequest) -> InferenceResponse:
+    def run(self, servable: Servable, request: InferenceRequest) -> Coroutine[Any, Any, InferenceResponse]:
         """Run one request through what was found for it, and count it."""
+        tracing = self._tracing
+        return self._run(servable, request) if tracing is None else tracing.run(self._run, servable, request)
+
+    async def _run(self, servable: Servable, request: InferenceRequest) -> InferenceResponse:
         started = time.perf_counter()
         metrics, code = servable.metrics, Code.OK
         bind_request_id(request.headers.get(REQUEST_ID, ""))
@@ -176,11 +182,15 @@ class Handler:
         finally:
             _end(servable, metrics, code, time.perf_counter() - started)
 
-    async def stream(self, servable: Servable, request: InferenceRequest) -> AsyncGenerator[InferenceResponse, None]:
+    def stream(self, servable: Servable, request: InferenceRequest) -> AsyncGenerator[InferenceResponse, None]:
         """Run one request through what was found for it, yield each of its answers, and count it once.
 
         Close what this returns: a caller that leaves is one that closes it.
         """
+        tracing = self._tracing
+        return self._stream(servable, request) if tracing is None else tracing.stream(self._stream, servable, request)
+
+    async def _stream(self, servable: Servable, request: InferenceRequest) -> AsyncGenerator[InferenceResponse, None]:
         started = time.perf_counter()
         metrics, code = servable.metrics, Code.OK
         bind_request_id(request.headers.get(REQUEST_ID, ""))

@@ -11,30 +11,31 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 import grpc.aio
-from google.rpc import error_details_pb2, status_pb2
 
-from graphmesh.core.errors import GraphmeshError, InvalidRequest, ModelNotReady, Overloaded, Unavailable, from_code
-from graphmesh.oip import open_inference_pb2 as pb
+from graphmesh.core.errors import GraphmeshError, InvalidRequest, ModelNotReady, Unavailable
 from graphmesh.worker.forms.headers import DEPTH, FORWARDED
-from graphmesh.worker.forms.wire import encode_request, parse, response_from_message, response_from_wire
+from graphmesh.worker.forms.journey import ATTEMPTS, SERVER_TIMING, Journey
+from graphmesh.worker.forms.wire import encode_request, response_from_message, response_from_wire
 from graphmesh.worker.http.routes import FAST_PATH, STREAM_INFER
+from graphmesh.worker.rpc.client import channel_options, details_of, error_of, streamed
+from graphmesh.worker.tracing.context import sendable, travelling
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
     from types import TracebackType
 
     from graphmesh.core.inference import InferenceRequest, InferenceResponse
     from graphmesh.core.signature import Signature
     from graphmesh.registry import Snapshot
+    from graphmesh.worker.tracing import Tracing
 
 __all__ = ["Mesh"]
-
-_DETAILS = "grpc-status-details-bin"
 
 
 @dataclass(slots=True)
@@ -50,18 +51,14 @@ class _Link:
 class Mesh:
     """An `Inferencer` over the gateways that the registry lists. An async context manager."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot], *, max_message_bytes: int) -> None:
+    def __init__(
+        self, snapshot: Callable[[], Snapshot], *, max_message_bytes: int, tracing: Tracing | None = None
+    ) -> None:
+        self._tracing = tracing
         self._snapshot = snapshot
         self._links: dict[str, _Link] = {}
         self._turn = itertools.count()
-        self._options = (
-            ("grpc.max_receive_message_length", max_message_bytes),
-            ("grpc.max_send_message_length", max_message_bytes),
-            ("grpc.min_reconnect_backoff_ms", 1_000),  # bounds one attempt to connect, too
-            ("grpc.max_reconnect_backoff_ms", 1_000),
-            ("grpc.keepalive_time_ms", 10_000),
-            ("grpc.keepalive_timeout_ms", 2_000),
-        )
+        self._options = channel_options(max_message_bytes=max_message_bytes, connect_s=1)
 
     async def __aenter__(self) -> Self:
         """Return the mesh; connections are made when they are needed."""
@@ -75,7 +72,7 @@ class Mesh:
         for link in links:
             await link.channel.close()
 
-    async def infer(self, request: InferenceRequest) -> InferenceResponse:
+    def infer(self, request: InferenceRequest) -> Coroutine[Any, Any, InferenceResponse]:
         """Run one request somewhere in the mesh; see `graphmesh.core.inference.Inferencer`.
 
         Raises:
@@ -83,11 +80,16 @@ class Mesh:
             Unavailable: no gateway can be reached (UNAVAILABLE, retry: same).
             GraphmeshError: what the mesh answered, with its code.
         """
+        return self._infer(request) if self._tracing is None else self._tracing.send(self._infer, request)
+
+    async def _infer(self, request: InferenceRequest) -> InferenceResponse:
+        journey = Journey()
         body = encode_request(request)
+        journey.encoded()
         failure: GraphmeshError | None = None
-        for address in await self._gateways(request):
+        for retries, address in enumerate(await self._gateways(request)):
             try:
-                return _response(await self._call(address, body, request))
+                return await self._call(address, body, request, journey, retries)
             except _Unreachable as error:
                 failure = error
         raise _unreachable(request, failure)
@@ -96,11 +98,15 @@ class Mesh:
         """Return what a model or graph somewhere in the mesh takes and gives, None if there is no such one."""
         return self._snapshot().signature_of(name)
 
-    async def stream(self, request: InferenceRequest) -> AsyncGenerator[InferenceResponse, None]:
+    def stream(self, request: InferenceRequest) -> AsyncGenerator[InferenceResponse, None]:
         """Run one request somewhere in the mesh and yield each of its answers; raises as `infer`, at any time.
 
         Cancellation: closing the generator ends the call; the model is closed when it next yields.
         """
+        tracing = self._tracing
+        return self._begin(request) if tracing is None else tracing.send_stream(self._begin, request)
+
+    async def _begin(self, request: InferenceRequest) -> AsyncGenerator[InferenceResponse, None]:
         body = encode_request(request)
         failure: GraphmeshError | None = None
         for address in await self._gateways(request):
@@ -137,19 +143,28 @@ class Mesh:
             call = link.stream([body], timeout=request.deadline.timeout(), metadata=metadata)
             try:
                 async for data in call:
-                    yield _streamed(data)
+                    yield response_from_message(streamed(data))
             except grpc.aio.AioRpcError as error:
                 raise _as_graphmesh_error(error) from error
             finally:
                 call.cancel()
 
-    async def _call(self, address: str, body: bytes, request: InferenceRequest) -> bytes:
+    async def _call(
+        self, address: str, body: bytes, request: InferenceRequest, journey: Journey, retries: int
+    ) -> InferenceResponse:
         with self._link(address) as link:
+            call = link.call(body, timeout=request.deadline.timeout(), metadata=_metadata(request))
             try:
-                answer: bytes = await link.call(body, timeout=request.deadline.timeout(), metadata=_metadata(request))
+                answer: bytes = await call
             except grpc.aio.AioRpcError as error:
                 raise _as_graphmesh_error(error) from error
-            return answer
+        answered = time.perf_counter()
+        response = _response(answer)
+        if "explain" in response.parameters:
+            said = {name: str(value) for name, value in await call.initial_metadata()}
+            retries += int(said.get(ATTEMPTS, "1")) - 1
+            journey.ended(response, answered=answered, server=said.get(SERVER_TIMING, ""), retries=retries)
+        return response
 
     @contextlib.contextmanager
     def _link(self, address: str) -> Iterator[_Link]:
@@ -186,7 +201,8 @@ def _host(host: str) -> str:
 
 
 def _metadata(request: InferenceRequest) -> tuple[tuple[str, str], ...]:
-    return ((DEPTH, str(request.depth)), *request.headers.items())
+    headers = {**travelling(request.metadata.get), **request.headers} if request.metadata else request.headers
+    return ((DEPTH, str(request.depth)), *((name, value) for name, value in headers.items() if sendable(value)))
 
 
 def _response(answer: bytes) -> InferenceResponse:
@@ -196,30 +212,6 @@ def _response(answer: bytes) -> InferenceResponse:
         raise GraphmeshError(f"the answer from the mesh cannot be read: {error.message}") from error
 
 
-def _streamed(data: bytes) -> InferenceResponse:
-    message: pb.ModelStreamInferResponse = parse(pb.ModelStreamInferResponse, data)
-    if message.error_message:
-        raise GraphmeshError(message.error_message)
-    return response_from_message(message.infer_response)
-
-
 def _as_graphmesh_error(error: grpc.aio.AioRpcError) -> GraphmeshError:
-    code: int = error.code().value[0]
-    message = error.details() or error.code().name
-    found = dict(error.trailing_metadata() or ()).get(_DETAILS)
-    details = status_pb2.Status.FromString(found).details if found else ()
-    if error.code() is grpc.StatusCode.UNAVAILABLE and not details:
-        return _Unreachable(message)
-    known = from_code(code, message)
-    if isinstance(known, Overloaded):
-        known.retry_after_s = _pause_s(details)
-    return known
-
-
-def _pause_s(details: Iterable[Any]) -> float:
-    """Return after how long whoever refused the call would have it repeated; 0 if they did not say."""
-    for detail in details:
-        retry = error_details_pb2.RetryInfo()
-        if detail.Unpack(retry):
-            return float(retry.retry_delay.ToTimedelta().total_seconds())
-    return 0.0
+    known = error_of(error)
+    return _Unreachable(known.message) if isinstance(known, Unavailable) and not details_of(error) else known

@@ -13,12 +13,14 @@ import signal
 from typing import TYPE_CHECKING
 
 from graphmesh.registry import Registry, connect
+from graphmesh.worker.tracing import start_tracing
 from graphmesh.worker.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from graphmesh.worker.config import WorkerConfig
+    from graphmesh.worker.tracing import Tracing
 
 __all__ = ["run_worker"]
 
@@ -35,8 +37,8 @@ async def run_worker(config: WorkerConfig) -> int:
     """
     stop, hurry = asyncio.Event(), asyncio.Event()
     with _signals(stop, hurry):
-        async with Registry(connect(config.etcd), mesh=config.mesh) as registry:
-            worker = Worker(config, registry)
+        async with Registry(connect(config.etcd), mesh=config.mesh) as registry, _traced(config.worker_id) as tracing:
+            worker = Worker(config, registry, tracing=tracing)
             starting: asyncio.Future[object] = asyncio.ensure_future(worker.__aenter__())
             if not await _ended_first(starting, stop):
                 return 0
@@ -47,6 +49,17 @@ async def run_worker(config: WorkerConfig) -> int:
                 await worker.__aexit__(None, None, None)
     logger.info("worker stopped worker=%s", config.worker_id)
     return 0
+
+
+@contextlib.asynccontextmanager
+async def _traced(worker_id: str) -> AsyncIterator[Tracing | None]:
+    """Record traces if the environment says so, and send at the end what is not sent yet."""
+    tracing = start_tracing(instance=worker_id)
+    try:
+        yield tracing
+    finally:
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
 
 
 async def _ended_first(starting: asyncio.Future[object], stop: asyncio.Event) -> bool:

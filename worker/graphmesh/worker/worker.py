@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
     from graphmesh.registry import Registry, Session
     from graphmesh.worker.config import ModelConfig, WorkerConfig
+    from graphmesh.worker.tracing import Tracing
 
 __all__ = ["Worker"]
 
@@ -61,7 +62,14 @@ _REGISTER_AGAIN_S = 1.0
 class Worker:
     """One worker. Use as an async context manager: it is registered inside, and gone afterwards."""
 
-    def __init__(self, config: WorkerConfig, registry: Registry, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        config: WorkerConfig,
+        registry: Registry,
+        *,
+        clock: Clock | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
         self.config = config
         self.health = Health()
         self.metrics = Metrics()
@@ -84,7 +92,7 @@ class Worker:
         self.metrics.hosted = self.catalog
         self._json = JsonPool()
         self._mirror = registry.mirror()
-        self._mesh = Mesh(lambda: self._mirror.snapshot, max_message_bytes=config.max_message_bytes)
+        self._mesh = Mesh(lambda: self._mirror.snapshot, max_message_bytes=config.max_message_bytes, tracing=tracing)
         graphs = GraphCatalog(
             registry,
             lambda: self._mirror.snapshot,
@@ -93,7 +101,7 @@ class Worker:
             metrics=self.metrics,
             worker_id=config.worker_id,
         )
-        self.handler = Handler(self.catalog, graphs, self.metrics)
+        self.handler = Handler(self.catalog, graphs, self.metrics, tracing=tracing)
         graphs.local = self.handler
         self._session: Session[WorkerRecord] | None = None
         self._closing = contextlib.AsyncExitStack()
@@ -183,6 +191,7 @@ class Worker:
 
     def _make_model(self, config: ModelConfig) -> Model:
         kind = IsolatedModel if config.isolation is Isolation.PROCESS else Model
+        config = dataclasses.replace(config, max_message_bytes=self.config.max_message_bytes)
         return kind(config, worker_id=self.config.worker_id, metrics=self.metrics, meter=self._meter)
 
     async def _load(self) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from graphmesh.core.errors import GraphmeshError, LoadFailed
 from graphmesh.worker.backends.expected import check_expected
+from graphmesh.worker.backends.remote_address import is_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,7 @@ __all__ = ["Backend", "LoadedModel", "Run", "load_model", "needs", "public_text"
 
 logger = logging.getLogger(__name__)
 
-_BACKENDS = ("lightgbm", "mlflow", "onnx", "python", "sklearn", "torch", "xgboost")
+_BACKENDS = ("lightgbm", "mlflow", "onnx", "python", "remote", "sklearn", "torch", "xgboost")
 _PATH = re.compile(r"(?<![\w.])~?/(?:[^\s'\":;,()\[\]]*/)?([^\s'\":;,()\[\]/]+)")
 
 
@@ -81,6 +82,10 @@ class LoadedModel(Protocol):
             async, streaming            an async generator of them
 
         Sync ones are called from several threads at once when the model has several instances.
+
+        A model may say by an attribute `device`, such as ``cuda:0``, that it takes and keeps tensors there; no such
+        attribute, or an empty one, is the host. Then it is called as ``run(inputs, contexts, keep)``: any of the inputs
+        may be a `DeviceTensor` of that device, of whatever framework, and the outputs named in ``keep`` may be.
         """
         ...
 
@@ -96,6 +101,7 @@ class Backend:
     wants_context = False
     batching: Batching | None = None
     memory_bytes = 0
+    device = ""
 
     def unload(self) -> None:
         """Leave it to the garbage collector."""
@@ -107,7 +113,7 @@ def load_model(config: ModelConfig) -> LoadedModel:
     Raises:
         LoadFailed: with the file's name and the reason, fit for clients; the log has the whole story.
     """
-    what = config.source.rstrip("/").rsplit("/", 1)[-1]
+    what = config.source if is_address(config.source) else config.source.rstrip("/").rsplit("/", 1)[-1]
     try:
         while _is_unread(config):
             config = _read(config)  # of what is in a folder, if it is one: ever deeper, until it is a file

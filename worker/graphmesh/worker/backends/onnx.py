@@ -5,8 +5,10 @@ session: its weights are in memory once, and the threads of its pool help whiche
 
 Files with external data are contained (`onnx_external`) and optimised graphs are kept (`onnx_cache`).
 
-On a GPU outputs are bound to the device, so that the runtime allocates them there and copies them once. On the CPU
-binding costs more than it saves (measured: 6.7 instead of 4.2 us for a trivial model, no difference for networks).
+On a GPU outputs are bound to the device, so that the runtime allocates them there and copies them once, or not at all
+if they are to be kept; inputs that another model kept there are bound where they are. On the CPU binding costs more
+than it saves (measured: 6.7 instead of 4.2 us for a trivial model, no difference for networks). Models with text or
+BF16, for which numpy and the runtime have no common form, take and give all on the host.
 """
 
 from __future__ import annotations
@@ -19,42 +21,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphmesh.core.errors import InvalidRequest, LoadFailed
-from graphmesh.core.signature import Dimension, Signature, TensorSpec, parse_dimension
-from graphmesh.core.tensor import BYTES, DTYPES, Tensor
+from graphmesh.core.signature import Signature
+from graphmesh.core.tensor import DTYPES, Tensor
 from graphmesh.worker.backends import Backend, needs
 from graphmesh.worker.backends.files import read_model
 from graphmesh.worker.backends.onnx_cache import beside, cache_folder, entry_path, keep, kept
 from graphmesh.worker.backends.onnx_external import check_external
 from graphmesh.worker.backends.onnx_options import KEEP_GRAPH, apply_options, choose_providers, used_device
+from graphmesh.worker.backends.onnx_types import OrtTensor, dtype_of, on_device, read_spec
 from graphmesh.worker.backends.options import option
 from graphmesh.worker.hosting.contract import decode_text, encode_text
+from graphmesh.worker.hosting.device import DeviceTensor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from graphmesh.worker.backends.onnx_options import Providers
     from graphmesh.worker.config import ModelConfig
     from graphmesh.worker.hosting.context import Context
+    from graphmesh.worker.hosting.device import AnyTensor
 
 __all__ = ["OnnxModel", "load"]
 
-_DATATYPES = {
-    "tensor(bool)": "BOOL",
-    "tensor(uint8)": "UINT8",
-    "tensor(uint16)": "UINT16",
-    "tensor(uint32)": "UINT32",
-    "tensor(uint64)": "UINT64",
-    "tensor(int8)": "INT8",
-    "tensor(int16)": "INT16",
-    "tensor(int32)": "INT32",
-    "tensor(int64)": "INT64",
-    "tensor(float16)": "FP16",
-    "tensor(float)": "FP32",
-    "tensor(double)": "FP64",
-    "tensor(bfloat16)": "BF16",
-    "tensor(string)": BYTES,
-}
 _KEPT_BYTES = 32 << 20
 """Up to this size optimised graphs are kept unless that is forbidden. Larger files are mostly weights; hashing them
 takes longer than optimising (measured: 17 instead of 27 ms for 5 MB in 800 nodes, 716 instead of 439 for 96 MB)."""
@@ -70,20 +58,22 @@ class OnnxModel(Backend):
         self._session = session
         self.platform = platform
         self.signature = Signature(
-            tuple(_spec(node) for node in session.get_inputs()), tuple(_spec(node) for node in session.get_outputs())
+            tuple(read_spec(node) for node in session.get_inputs()),
+            tuple(read_spec(node) for node in session.get_outputs()),
         )
         self._text_inputs = frozenset(spec.name for spec in self.signature.inputs if spec.text)
         self._outputs = [spec.name for spec in self.signature.outputs]
         specs = (*self.signature.inputs, *self.signature.outputs)
-        self._call = self._run_plain
-        if any(spec.datatype == "BF16" for spec in specs):
-            self._call = self._run_values
-        elif device != "cpu" and not any(spec.text for spec in specs):
-            self._call = self._run_bound
-        self._device = device
+        bf16 = any(spec.datatype == "BF16" for spec in specs)
+        self._call = self._run_values if bf16 else self._run_plain
+        self.device = "" if device == "cpu" or bf16 or any(spec.text for spec in specs) else device
 
-    def run(self, inputs: Mapping[str, Tensor], _contexts: Sequence[Context] = ()) -> Mapping[str, Tensor]:
+    def run(
+        self, inputs: Mapping[str, Any], _contexts: Sequence[Context] = (), keep: Collection[str] = ()
+    ) -> Mapping[str, AnyTensor]:
         """Return the outputs by name; strings are `bytes` on this side, `str` on the runtime's."""
+        if self.device:
+            return self._run_bound(inputs, keep)
         feed = inputs
         if self._text_inputs:
             feed = {name: decode_text(name, a) if name in self._text_inputs else a for name, a in inputs.items()}
@@ -108,20 +98,43 @@ class OnnxModel(Backend):
         }
         return [_value_array(value) for value in self._session.run_with_ort_values(self._outputs, values)]
 
-    def _run_bound(self, feed: Mapping[str, Tensor]) -> list[Tensor]:
-        kind, _, index = self._device.partition(":")
+    def _run_bound(self, feed: Mapping[str, AnyTensor], keep: Collection[str]) -> Mapping[str, AnyTensor]:
+        kind, _, index = self.device.partition(":")
         binding = self._session.io_binding()
-        for name, array in feed.items():
-            binding.bind_cpu_input(name, array)
+        for name, tensor in feed.items():
+            if (value := _lent(tensor)) is not None:
+                binding.bind_ortvalue_input(name, value)
+            else:
+                binding.bind_cpu_input(name, tensor.host() if isinstance(tensor, DeviceTensor) else tensor)
         for name in self._outputs:
             binding.bind_output(name, kind, int(index or 0))
-        self._session.run_with_iobinding(binding)
-        arrays: list[Tensor] = binding.copy_outputs_to_cpu()
-        return arrays
+        self._session.run_with_iobinding(binding)  # returns when its stream is done
+        if not keep:
+            return dict(zip(self._outputs, binding.copy_outputs_to_cpu(), strict=True))
+        values = zip(self._outputs, binding.get_outputs(), strict=True)
+        return {
+            name: on_device(value, self._session, self.device) if name in keep else value.numpy()
+            for name, value in values
+        }
 
     def unload(self) -> None:
         """Drop the session."""
         self._session = None
+
+
+def _lent(tensor: AnyTensor) -> Any | None:
+    """Return what another model kept as a value in the same memory; None if its framework cannot lend it."""
+    if not isinstance(tensor, DeviceTensor):
+        return None
+    if isinstance(tensor, OrtTensor):
+        return tensor.array
+    from onnxruntime import OrtValue
+
+    try:
+        value = OrtValue.from_dlpack(tensor.array)
+    except Exception:  # noqa: BLE001 - frameworks and their versions say no in many ways; the host always works
+        return None
+    return value if dtype_of(value) is tensor.dtype else None
 
 
 def _value_array(value: Any) -> Tensor:
@@ -204,21 +217,3 @@ def _session(data: bytes, options: Any, providers: Providers) -> Any:
     session = onnxruntime.InferenceSession(data, sess_options=options, providers=providers.arguments, enable_fallback=0)
     session._model_bytes = None  # noqa: SLF001 - the runtime has its own copy, and the wrapper would keep this one
     return session
-
-
-def _spec(node: Any) -> TensorSpec:
-    datatype = _DATATYPES.get(node.type)
-    if datatype is None:
-        raise LoadFailed(f"{node.name!r} is a {node.type}; only tensors of {', '.join(_DATATYPES)} can be served")
-    shape = tuple(_dimension(size) for size in node.shape)
-    return TensorSpec(name=node.name, datatype=datatype, shape=shape, text=datatype == BYTES)
-
-
-def _dimension(size: object) -> Dimension:
-    """Return a number, a name, or None for what the file leaves open or names beyond our rules."""
-    if isinstance(size, int):
-        return size if size >= 0 else None
-    try:
-        return parse_dimension(size) if isinstance(size, str) else None
-    except InvalidRequest:
-        return None

@@ -8,6 +8,9 @@
 A call runs in inference mode, on one thread of the worker with its share of the cores: OpenMP keeps the number of
 threads by calling thread, so each sets its own (measured: two threads of one process use one and two cores as told).
 Inputs are lent to torch without a copy, unless the program may write to them and they are read-only.
+
+On a GPU, inputs that another model kept there (`DeviceTensor`) are used where they are, or copied there if the program
+may write to them. Outputs that are to be kept stay; the call waits until they are computed.
 """
 
 from __future__ import annotations
@@ -23,15 +26,17 @@ from graphmesh.core.tensor import DTYPES, Tensor
 from graphmesh.worker.backends import Backend, needs
 from graphmesh.worker.backends.files import read_model
 from graphmesh.worker.backends.options import Device, check_options, read_device, thread_count
+from graphmesh.worker.hosting.device import DeviceTensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from graphmesh.core.signature import Signature
     from graphmesh.worker.config import ModelConfig
     from graphmesh.worker.hosting.context import Context
+    from graphmesh.worker.hosting.device import AnyTensor
 
-__all__ = ["Program", "TorchModel", "load"]
+__all__ = ["Program", "TorchModel", "load", "to_array"]
 
 _SAFE_SINCE = (2, 10)
 
@@ -57,10 +62,13 @@ class TorchModel(Backend):
         self.signature = program.signature
         self.platform = platform
         self._program = program
+        self.device = "" if device.kind == "cpu" else str(device)
         self._device = device
         self._threads = threads
 
-    def run(self, inputs: Mapping[str, Tensor], _contexts: Sequence[Context] = ()) -> Mapping[str, Tensor]:
+    def run(
+        self, inputs: Mapping[str, AnyTensor], _contexts: Sequence[Context] = (), keep: Collection[str] = ()
+    ) -> Mapping[str, AnyTensor]:
         """Return the outputs by name.
 
         Raises:
@@ -74,9 +82,37 @@ class TorchModel(Backend):
                 raise InvalidTensor(f"input {name!r}: axis {axis} must be {least} to {most}, got {size}")
         if torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
+        lend: Any = self._take if self.device else self._lend
         with torch.inference_mode():
-            results = self._program.call({name: self._lend(array) for name, array in inputs.items()})
-            return {name: _array(result) for name, result in results.items()}
+            results = self._program.call({name: lend(tensor) for name, tensor in inputs.items()})
+            if keep:
+                return self._keep(results, keep)
+            return {name: to_array(result) for name, result in results.items()}
+
+    def _keep(self, results: Mapping[str, Any], keep: Collection[str]) -> Mapping[str, AnyTensor]:
+        """Return outputs, those to be kept where they are; all are complete then."""
+        import torch
+
+        from graphmesh.worker.backends.torch_types import kept
+
+        outputs: dict[str, AnyTensor] = {}
+        for name, result in results.items():
+            tensor = kept(result, self.device) if name in keep and isinstance(result, torch.Tensor) else None
+            outputs[name] = to_array(result) if tensor is None else tensor
+        if self._device.kind == "cuda":
+            torch.cuda.current_stream(self.device).synchronize()
+        return outputs
+
+    def _take(self, tensor: AnyTensor) -> Any:
+        """Return an input that may be on the device already."""
+        from graphmesh.worker.backends.torch_types import lent
+
+        if not isinstance(tensor, DeviceTensor):
+            return self._lend(tensor)
+        found = lent(tensor)
+        if found is None:
+            return self._lend(tensor.host())
+        return found.clone() if self._program.writes_inputs else found
 
     def _lend(self, array: Tensor) -> Any:
         import torch
@@ -105,7 +141,12 @@ class TorchModel(Backend):
             torch.cuda.empty_cache()
 
 
-def _array(tensor: Any) -> Tensor:
+def to_array(tensor: Any) -> Tensor:
+    """Return a tensor as an array: in the same memory if it is on the CPU, else a copy.
+
+    Raises:
+        TypeError: it is no tensor.
+    """
     import torch
 
     if not isinstance(tensor, torch.Tensor):

@@ -5,7 +5,9 @@
 - ``module``: the class, ``file.py:Class`` (relative to the weights' folder) or ``package.module:Class``;
 - ``arguments``: keyword arguments of its constructor;
 - ``inputs`` and ``outputs``: ``{name: "FP32 (N, 4)"}``. Without them the annotations of `forward` say so, as those of
-  `predict` do: ``x: Annotated[torch.Tensor, "FP32 (N, 4)"]``.
+  `predict` do: ``x: Annotated[torch.Tensor, "FP32 (N, 4)"]``;
+- ``writes_inputs``: ``false`` says that `forward` never writes to its inputs. Then they are lent to it even if others
+  read them too: what the request brought, what another model kept on the GPU. Otherwise it gets copies of those.
 
 `forward` is called with the inputs by name. It returns a tensor, a tuple in the order of the outputs, or a dict.
 """
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KNOWN", "from_checkpoint", "from_safetensors", "from_script"]
 
-KNOWN = ("module", "arguments", "inputs", "outputs")
+KNOWN = ("module", "arguments", "inputs", "outputs", "writes_inputs")
 
 
 def from_safetensors(data: bytes, config: ModelConfig, device: str) -> Program:
@@ -67,7 +69,7 @@ def from_script(data: bytes, config: ModelConfig, device: str) -> Program:
     if signature is None:
         raise LoadFailed("TorchScript does not say what it takes; parameters must give inputs and outputs")
     module = torch.jit.load(io.BytesIO(data), map_location=device)
-    return _program(module, signature)
+    return _program(module, signature, config)
 
 
 def _with_weights(weights: Mapping[str, Any], config: ModelConfig, device: str) -> Program:
@@ -82,13 +84,14 @@ def _with_weights(weights: Mapping[str, Any], config: ModelConfig, device: str) 
     if not isinstance(module, torch.nn.Module):
         raise LoadFailed(f"{kind.__name__} must be a torch.nn.Module")
     module.load_state_dict(weights)
-    return _program(module.to(device), _declared(config.parameters) or _annotated(module))
+    return _program(module.to(device), _declared(config.parameters) or _annotated(module), config)
 
 
-def _program(module: Any, signature: Signature) -> Program:
+def _program(module: Any, signature: Signature, config: ModelConfig) -> Program:
     for spec in (*signature.inputs, *signature.outputs):
         if spec.datatype == BYTES:
             raise LoadFailed(f"{spec.name!r} must be of numbers: torch has no tensors of {spec.type}")
+    writes = option(config.parameters, "writes_inputs", bool, "true or false") is not False
     module.eval()
     names = [spec.name for spec in signature.outputs]
 
@@ -101,7 +104,7 @@ def _program(module: Any, signature: Signature) -> Program:
             raise ValueError(f"forward must return {len(names)} outputs, got {len(values)}")
         return dict(zip(names, values, strict=True))
 
-    return Program(call=call, signature=signature, writes_inputs=True)
+    return Program(call=call, signature=signature, writes_inputs=writes)
 
 
 def _declared(parameters: Mapping[str, object]) -> Signature | None:

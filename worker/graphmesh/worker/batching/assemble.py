@@ -3,21 +3,21 @@
 Axis 0 of every tensor is the batch. Dimensions that are to be padded are grown to the smallest allowed size, with zeros
 or empty bytes, and cut back in the outputs that have a dimension of the same name; calls that are equal after that can
 share a batch. A call that is alone and needs no padding is handed over as it is: nothing is copied. What a call gets
-back are views of the batch's outputs.
+back are views of the batch's outputs. Tensors need not be arrays: what joins them is given, rows are a slice of one.
 """
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from graphmesh.core.errors import InvalidRequest, LoadFailed, ModelFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
     from graphmesh.core.signature import Signature, TensorSpec
     from graphmesh.core.tensor import Tensor
@@ -64,12 +64,24 @@ def check_batchable(signature: Signature, batching: Batching) -> None:
 
 
 class Assembler:
-    """Puts the calls of one batched model together."""
+    """Puts the calls of one batched model together.
 
-    def __init__(self, signature: Signature, batching: Batching) -> None:
+    Args:
+        signature: Of the model.
+        batching: How its calls are gathered.
+        concatenate: Joins tensors that need no padding, one below the other.
+    """
+
+    def __init__(
+        self,
+        signature: Signature,
+        batching: Batching,
+        concatenate: Callable[[Sequence[Any]], Tensor] = np.concatenate,
+    ) -> None:
         self._inputs = signature.inputs
         self._outputs = signature.outputs
         self._batching = batching
+        self._concatenate = concatenate
         self._cut = [
             (spec.name, [(axis, name) for axis, name in enumerate(spec.shape) if name in batching.pad])
             for spec in signature.outputs
@@ -124,7 +136,7 @@ class Assembler:
     def _join(self, spec: TensorSpec, arrays: list[Tensor]) -> Tensor:
         shapes = [self._padded(spec, array) for array in arrays]
         if all(array.shape == shape for array, shape in zip(arrays, shapes, strict=True)):
-            return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+            return arrays[0] if len(arrays) == 1 else self._concatenate(arrays)
         rows = sum(shape[0] for shape in shapes)
         dtype = arrays[0].dtype
         joined = np.full((rows, *shapes[0][1:]), b"" if dtype.hasobject else 0, dtype=dtype)

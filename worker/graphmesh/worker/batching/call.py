@@ -28,6 +28,8 @@ class Timing:
     """When its result was there; 0 before that."""
     batch_rows: int = 0
     """Rows of the batch it ran in; 0 before that."""
+    computed_s: float = 0.0
+    """What the model itself took of the time from `begun` to `ended`, if calls were joined and taken apart; else 0."""
 
     def __init__(self, asked: float) -> None:
         self.asked = asked
@@ -56,6 +58,8 @@ class Call(Timing):
     """Of no use to its caller after this instant."""
     start_by: float = NEVER
     """To be refused if it has not begun by this instant."""
+    keep: tuple[str, ...] = ()
+    """Outputs that its caller takes on the model's device."""
     context: Context | None = None
     """What the model can know of it, if it wants to."""
     request_id: str = ""
@@ -86,6 +90,8 @@ class Batch:
     """How long it should take by what was learned; 0 if nothing was."""
     seconds: float = 0.0
     """How long it took."""
+    started: bool = False
+    """Whether a task runs it: what is left of it then is cancelled once nobody waits for it."""
     telling: bool = True
     """Whether what it took says something about the next: it did not raise, and it was the model that ran."""
 
@@ -95,13 +101,21 @@ class Batch:
         self.begun = begun
         """When an instance took them."""
 
+    def narrow(self, calls: list[Call]) -> None:
+        """Leave out all calls but these before it runs, as if it had been formed of them alone."""
+        self.calls = calls
+        self.rows = sum(call.rows for call in calls)
+        self.cost = sum(call.cost for call in calls)
+        for call in calls:
+            call.batch_rows = self.rows
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Why a call never runs."""
 
     reason: str
-    """For counting: `queue_full`, `wait_too_long`, `deadline` or `expired`."""
+    """For counting: `queue_full`, `wait_too_long`, `deadline`, `expired` or `cancelled`."""
     error: GraphmeshError
     """For the caller."""
 

@@ -88,7 +88,8 @@ class CostCurve:
             near = points[0 if index == 0 else -1]
             return near.seconds * cost / near.cost
         low, high = points[index - 1], points[index]
-        return low.seconds + (high.seconds - low.seconds) * (cost - low.cost) / (high.cost - low.cost)
+        share = (cost - low.cost) / (high.cost - low.cost)
+        return low.seconds * (1 - share) + high.seconds * share  # never below 0, however it is rounded
 
     def at_least(self, cost: float, now: float) -> float:
         """Return how long a batch of ``cost`` takes even when all is well; 0 if that is not certain now."""

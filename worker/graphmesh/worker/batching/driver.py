@@ -2,7 +2,8 @@
 
 `Threads` runs sync models, `Tasks` async ones. Both keep to these rules:
 
-- A caller that leaves takes its call out of the queue; one that runs goes on, and its context says that nobody waits.
+- A caller that leaves takes its call out of the queue, or out of the batch that was formed and has not begun; a call
+  that runs goes on, and its context says that nobody waits.
 - A batch that raises is run again one call at a time, so that only the call that is to blame fails.
 - Closing lets what runs end and fails what waits.
 """
@@ -18,6 +19,7 @@ from graphmesh.core.errors import ModelNotReady, ModelProcessDied
 from graphmesh.core.logs import bind_request_id
 from graphmesh.worker.batching.call import NEVER, Batch, Call, Statistics
 from graphmesh.worker.batching.queue import BatchQueue
+from graphmesh.worker.batching.refusals import abandoned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -128,9 +130,23 @@ class Driver:
 
     def _refuse(self, call: Call, refusal: Refusal) -> None:
         self._open -= 1
+        self._metrics.refuse(refusal.reason)
         if not call.waiter.done():
-            self._metrics.refuse(refusal.reason)
             call.waiter.set_exception(refusal.error)
+
+    def _leave_out(self, batch: Batch) -> list[tuple[Call, Refusal]]:
+        """Take calls that have ended out of a batch that is about to begin, and return them with why.
+
+        A caller that is cancelled ends its call at once, but hears of it only in its next turn, and until then the
+        call is in the queue: it may have been taken from there, or be taken now.
+        """
+        calls, ended = batch.calls, [call.waiter.done() for call in batch.calls]
+        if not any(ended):
+            return []
+        batch.narrow([call for call, gone in zip(calls, ended, strict=True) if not gone])
+        batch.expected_s = self._queue.costs.seconds(batch.cost)
+        batch.telling = bool(batch.calls)
+        return [(call, abandoned(self.name)) for call, gone in zip(calls, ended, strict=True) if gone]
 
     def _settle(self, batch: Batch) -> None:
         """Give the callers of a batch what became of them, on the event loop."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphmesh.core.errors import DeadlinePassed, Overloaded
+from graphmesh.core.errors import Cancelled, DeadlinePassed, Overloaded
 from graphmesh.worker.batching.call import NEVER, Refusal
 
 if TYPE_CHECKING:
     from graphmesh.worker.batching.call import Call
     from graphmesh.worker.batching.costs import CostCurve
 
-__all__ = ["expired", "too_busy", "too_slow"]
+__all__ = ["abandoned", "expired", "too_busy", "too_slow"]
 
 _SHORTEST_PAUSE_S = 0.01
 
@@ -40,6 +40,11 @@ def expired(name: str, call: Call, costs: CostCurve, now: float) -> Refusal | No
     if call.deadline - now < costs.at_least(call.cost, now):
         return Refusal("expired", DeadlinePassed(f"{name}: the queue left too little time before the deadline"))
     return None
+
+
+def abandoned(name: str) -> Refusal:
+    """Return why a call whose caller has left is not begun; nobody reads its text."""
+    return Refusal("cancelled", Cancelled(f"{name}: the caller left before the model was begun"))
 
 
 def too_busy(reason: str, text: str, wait_s: float) -> Refusal:

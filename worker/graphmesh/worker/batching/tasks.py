@@ -23,7 +23,7 @@ __all__ = ["Tasks"]
 class Tasks(Driver):
     """As many batches at once as a model has instances, each in a task of its own.
 
-    A batch whose callers have all left is cancelled.
+    A batch whose callers have all left is cancelled; if they leave before its task has its first turn, it never begins.
 
     Args:
         name: For messages.
@@ -47,8 +47,8 @@ class Tasks(Driver):
 
     def _leave(self, call: Call) -> None:
         super()._leave(call)
-        for task, (_, unanswered) in self._tasks.items():
-            if call in unanswered and all(one.waiter.done() for one in unanswered):
+        for task, (batch, unanswered) in self._tasks.items():
+            if batch.started and call in unanswered and all(one.waiter.done() for one in unanswered):
                 task.cancel()
 
     def _pump(self) -> None:
@@ -77,7 +77,13 @@ class Tasks(Driver):
         self._pump()
 
     async def _run(self, batch: Batch, unanswered: list[Call]) -> None:
-        """Run a batch and hand it back; call by call if it raises."""
+        """Run what is left of a batch and hand it back; call by call if it raises."""
+        batch.started = True
+        for call, refusal in self._leave_out(batch):
+            self._refuse(call, refusal)
+        unanswered[:] = batch.calls
+        if not unanswered:
+            return
         if await self._try(batch):
             await self._run_alone(unanswered)
         else:

@@ -96,6 +96,8 @@ class Threads(Driver):
                     self._queue.done(ended, now)
                     ended = None
                 batch = self._queue.take(now)
+                if batch is not None:
+                    self._queue.dropped.extend(self._leave_out(batch))
                 if self._queue.dropped:
                     self._ended.extend(self._queue.dropped)
                     self._queue.dropped.clear()
@@ -106,7 +108,8 @@ class Threads(Driver):
             if batch is None:
                 self._sleep(None if due == NEVER else max(0.0, due - now))
                 continue
-            self._run(batch, loop)
+            if batch.calls:
+                self._run(batch, loop)
             ended, batch = batch, None
 
     def _sleep(self, seconds: float | None) -> None:

@@ -2,7 +2,8 @@
 
 A tensor is nested lists, or a bare value for a scalar. A string is UTF-8 text, ``{"b64": "..."}`` is bytes (TensorFlow
 Serving's convention). Nothing is coerced except whole numbers where fractions are expected. Answers are
-``{"model": ..., "version": ..., "outputs": {...}}``; NaN and infinities, which JSON lacks, become null. An input that
+``{"model": ..., "version": ..., "outputs": {...}}``, and ``"degraded": [...]`` with the paths of the steps that
+answered with less than they should; NaN and infinities, which JSON lacks, become null. An input that
 takes fractions takes null for NaN.
 """
 
@@ -169,6 +170,8 @@ def encode_answer(response: InferenceResponse, signature: Signature) -> bytes:
     if response.id:
         body["id"] = response.id
     body["outputs"] = outputs
+    if degraded := response.parameters.get("degraded"):
+        body["degraded"] = str(degraded).split(",")
     if "explain" in response.parameters:
         body["explain"] = orjson.Fragment(str(response.parameters["explain"]))
     return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -7,7 +7,7 @@ before anything is allocated for the tensor.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from graphmesh.core.signature import TensorSpec
+
+    _Typed: TypeAlias = pb.ModelInferRequest.InferInputTensor | pb.ModelInferResponse.InferOutputTensor
 
 __all__ = [
     "at",
@@ -99,7 +101,10 @@ def request_from_wire(message: pb.ModelInferRequest) -> InferenceRequest:
     if message.raw_input_contents:
         inputs = _raw_inputs(message.inputs, message.raw_input_contents)
     else:
-        inputs = _typed_inputs(message.inputs)
+        for index, tensor in enumerate(message.inputs):
+            if tensor.parameters:
+                _check_input_parameters(index, tensor)
+        inputs = _typed_tensors("inputs", message.inputs)
     if len(inputs) != count:
         check_unique("inputs", [tensor.name for tensor in message.inputs])
     request = InferenceRequest(model=message.model_name, inputs=inputs, version=message.model_version, id=message.id)
@@ -160,17 +165,15 @@ def _raw_inputs(tensors: Sequence[pb.ModelInferRequest.InferInputTensor], raw: S
     return inputs
 
 
-def _typed_inputs(tensors: Sequence[pb.ModelInferRequest.InferInputTensor]) -> dict[str, Tensor]:
-    inputs = {}
+def _typed_tensors(key: str, tensors: Sequence[_Typed]) -> dict[str, Tensor]:
+    found = {}
     for index, tensor in enumerate(tensors):
-        if tensor.parameters:
-            _check_input_parameters(index, tensor)
-        path = f"inputs[{index}]"
+        path = f"{key}[{index}]"
         try:
-            inputs[tensor.name] = _typed(path, tensor)
+            found[tensor.name] = _typed(path, tensor)
         except InvalidTensor as error:
             raise at(path, error) from None
-    return inputs
+    return found
 
 
 def _check_input_parameters(index: int, tensor: pb.ModelInferRequest.InferInputTensor) -> None:
@@ -178,10 +181,10 @@ def _check_input_parameters(index: int, tensor: pb.ModelInferRequest.InferInputT
         raise Unsupported(f"inputs[{index}].parameters: shared memory is not offered")
 
 
-def _typed(path: str, tensor: pb.ModelInferRequest.InferInputTensor) -> Tensor:
+def _typed(path: str, tensor: _Typed) -> Tensor:
     datatype = tensor.datatype
     if datatype in RAW_ONLY:
-        raise InvalidTensor(f"{path}.datatype {datatype} has no typed contents; send raw_input_contents")
+        raise InvalidTensor(f"{path}.datatype {datatype} has no typed contents, only raw ones")
     field = _CONTENTS.get(datatype)
     if field is None:
         raise InvalidTensor(
@@ -279,18 +282,21 @@ def response_from_wire(data: bytes) -> InferenceResponse:
 
 
 def response_from_message(message: pb.ModelInferResponse) -> InferenceResponse:
-    """Return the answer of a message with raw tensors.
+    """Return the answer of a message, whose tensors are raw or typed: what others send to a raw request may be either.
 
     Raises:
         InvalidRequest: malformed (INVALID_ARGUMENT, retry: no).
     """
     raw = message.raw_output_contents
-    if len(raw) != len(message.outputs):
+    if not raw and any(tensor.HasField("contents") for tensor in message.outputs):
+        outputs = _typed_tensors("outputs", message.outputs)
+    elif len(raw) == len(message.outputs):
+        outputs = {
+            tensor.name: decode_raw(tensor.name, tensor.datatype, tensor.shape, raw[index])
+            for index, tensor in enumerate(message.outputs)
+        }
+    else:
         raise InvalidRequest(f"raw_output_contents must have one entry for each output, got {len(raw)}")
-    outputs = {
-        tensor.name: decode_raw(tensor.name, tensor.datatype, tensor.shape, raw[index])
-        for index, tensor in enumerate(message.outputs)
-    }
     return InferenceResponse(
         model=message.model_name,
         version=message.model_version,

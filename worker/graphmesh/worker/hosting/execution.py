@@ -23,8 +23,8 @@ from graphmesh.worker.batching.options import read_priority, read_timeout_s
 from graphmesh.worker.batching.refusals import too_slow
 from graphmesh.worker.batching.tasks import Tasks
 from graphmesh.worker.batching.threads import Threads
-from graphmesh.worker.forms.headers import REQUEST_ID
-from graphmesh.worker.hosting.compute import Compute
+from graphmesh.worker.forms.headers import DEPTH, REQUEST_ID
+from graphmesh.worker.hosting.compute import Compute, DeviceCompute, device_of
 from graphmesh.worker.hosting.context import Context
 from graphmesh.worker.hosting.streaming import from_loop, from_thread
 
@@ -50,7 +50,7 @@ class Result:
     """What a call gave."""
 
     outputs: Mapping[str, Tensor]
-    """Tensors by name, checked against the signature."""
+    """Tensors by name, checked against the signature; a `DeviceTensor` only of those that the call asked to keep."""
     timing: Timing | None = None
     """When it waited and ran; None for an answer of a stream."""
     headers: Mapping[str, str] | None = None
@@ -70,7 +70,9 @@ class Execution:
         self._metrics = metrics
         self.batching = config.batching or loaded.batching
         """How calls are gathered into batches: what the configuration says, or else the model; None if they are not."""
-        self._compute = Compute(config.name, loaded, self.batching)
+        self.device = device_of(loaded, self.batching)
+        """Where calls may bring and take tensors, such as ``cuda:0``; empty: on the host alone."""
+        self._compute = (DeviceCompute if self.device else Compute)(config.name, loaded, self.batching)
         self._costs = CostCurve()
         self._instances = self._driver()
 
@@ -130,6 +132,8 @@ class Execution:
         if request.parameters:
             call.priority = read_priority(request.parameters)
             call.start_by = call.asked + read_timeout_s(request.parameters)
+        if request.keep:
+            call.keep = request.keep
         if self._loaded.wants_context:
             call.context = self.context(request)
         return call
@@ -219,7 +223,8 @@ class Execution:
             version=self._config.version,
             request_id=request.headers.get(REQUEST_ID, ""),
             deadline=request.deadline,
-            headers=request.metadata,
+            # A node of a graph has no caller of its own, but what travels with the call reaches it.
+            headers=request.metadata or {**request.headers, DEPTH: str(request.depth)},
             parameters=request.parameters,
         )
         context.inputs = request.inputs

@@ -102,6 +102,11 @@ class Model:
         return self._execution.batching if self._execution else None
 
     @property
+    def device(self) -> str:
+        """Where it takes and, if asked to `keep` them, gives tensors of a device; empty: on the host alone."""
+        return self._execution.device if self._execution else ""
+
+    @property
     def hosted(self) -> HostedModel:
         """How the worker's record lists it."""
         return HostedModel(
@@ -206,6 +211,9 @@ class Model:
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
         """Run one request.
 
+        Inputs may be `DeviceTensor` if `device` says where; those of another device go through the host. Outputs that
+        the request names in `keep` may come back as such, all others are arrays.
+
         Raises:
             ModelNotReady: loading, unloaded or failed (UNAVAILABLE, retry: other endpoint).
             SignatureMismatch: the inputs, or the outputs asked for, do not fit (INVALID_ARGUMENT, retry: no).
@@ -257,7 +265,10 @@ class Model:
         facts: dict[str, object] = {"model": self.name, "version": self.version, "worker": self._worker_id}
         if timing is not None:
             facts["queue_ms"] = round((timing.begun - timing.asked) * 1000, 3)
-            facts["compute_ms"] = round((timing.ended - timing.begun) * 1000, 3)
+            took, computed = timing.ended - timing.begun, timing.computed_s
+            if computed:
+                facts["batch_ms"] = round((took - computed) * 1000, 3)
+            facts["compute_ms"] = round((computed or took) * 1000, 3)
             facts["batch_rows"] = timing.batch_rows
         return orjson.dumps(facts).decode()
 

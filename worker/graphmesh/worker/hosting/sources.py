@@ -1,19 +1,22 @@
 """What a source holds: each model version in it, its backend, and what its author declared.
 
-A source is a Python class (``file.py:Class``), a model file, whose ending says which backend loads it, or a folder in
-one of the layouts of `graphmesh.worker.layouts`. Resolved again at each load, so that a version that was added to a
-folder is found.
+A source is a Python class (``file.py:Class``), a model file, whose ending says which backend loads it, a folder in one
+of the layouts of `graphmesh.worker.layouts`, or the address of a model at another server. Resolved again at each load,
+so that a version that was added to a folder is found.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graphmesh.core.errors import LoadFailed
+from graphmesh.core.errors import InvalidRequest, LoadFailed
+from graphmesh.core.names import check_version
 from graphmesh.worker.backends.python import import_declared
+from graphmesh.worker.backends.remote_address import is_address, parse_address
 from graphmesh.worker.hosting.declare import declared_model
 from graphmesh.worker.layouts import read_folder
 
@@ -64,6 +67,8 @@ def read_source(config: ModelConfig) -> tuple[ModelConfig, ...]:
         LoadFailed: the source is no file, class or folder that can be understood.
         Exception: what importing a Python class raises.
     """
+    if is_address(config.source):
+        return (_completed(_external(config)),)
     path = Path(config.source)
     if path.is_dir() and config.backend != "mlflow":
         # A version that cannot be read does not take the others with it.
@@ -76,6 +81,15 @@ def read_source(config: ModelConfig) -> tuple[ModelConfig, ...]:
             config, version=config.version or declared.version, instances=config.instances or declared.instances
         )
     return (_completed(config),)
+
+
+def _external(config: ModelConfig) -> ModelConfig:
+    """Return the configuration of a model at another server: of the version there, if that is one of ours, too."""
+    version = config.version
+    if not version:
+        with contextlib.suppress(InvalidRequest):
+            version = check_version(parse_address(config.source).version)
+    return dataclasses.replace(config, backend="remote", version=version)
 
 
 def _completed(config: ModelConfig) -> ModelConfig:

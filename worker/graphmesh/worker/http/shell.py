@@ -20,6 +20,7 @@ from graphmesh.core.oip import EXTENSIONS
 from graphmesh.core.status import grpc_headers, json_error
 from graphmesh.worker.forms import oip_json
 from graphmesh.worker.forms.headers import apply_headers, read_revision
+from graphmesh.worker.forms.journey import server_timing
 from graphmesh.worker.forms.wire import decode, encode_response
 from graphmesh.worker.http.body import check_answer, read_body
 from graphmesh.worker.http.inference import HttpInference
@@ -99,7 +100,10 @@ class HttpShell:
     async def _fast(self, scope: Any, protocol: Any) -> None:  # noqa: ANN401
         headers = scope.headers
         try:
-            request = await decode(await read_body(protocol, headers.get("content-length"), self._limit))
+            data = await read_body(protocol, headers.get("content-length"), self._limit)
+            received = time.perf_counter()
+            request = await decode(data)
+            decoded = time.perf_counter()
             request.metadata = headers
             apply_headers(request, headers.get)
             with self._watches.watch(protocol, request.deadline):
@@ -107,6 +111,9 @@ class HttpShell:
             started = time.perf_counter()
             body = encode_response(response)
             self._handler.encoded(response, started)
+            if "explain" in response.parameters:
+                name, value = server_timing(received, decoded, started, time.perf_counter())
+                response.headers = {**response.headers, name: value}
             check_answer(len(body), self._limit)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - every failure becomes an answer
             protocol.response_bytes(200, grpc_headers(as_answer(error)), b"")

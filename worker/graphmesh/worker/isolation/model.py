@@ -252,8 +252,9 @@ class IsolatedModel(Model):
 
     async def _successor(self, deadline: Deadline, failure: ModelNotReady | ModelProcessDied) -> IsolatedModel:
         """Wait for the model that replaces this one, which died."""
-        # The news of a death may come after the calls that it failed.
-        mine = isinstance(failure, ModelProcessDied) or self.state is ModelState.FAILED or self._replacement is not None
+        # The news of a death may come after the calls that it failed, and after those that found no process any more.
+        dead = self._process is not None and not self._process.alive
+        mine = dead or isinstance(failure, ModelProcessDied) or self.state is ModelState.FAILED or self._replacement
         if not mine or self.state is ModelState.UNLOADED:
             raise failure
         with contextlib.suppress(TimeoutError):

@@ -10,10 +10,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from graphmesh.core.errors import GraphmeshError, LoadFailed
+from graphmesh.core.textproto import parse
 from graphmesh.worker.layouts import single
 from graphmesh.worker.layouts.contained import contained
 from graphmesh.worker.layouts.merge import merge
-from graphmesh.worker.layouts.textproto import parse
 from graphmesh.worker.layouts.triton_config import TritonConfig, read_config
 
 if TYPE_CHECKING:

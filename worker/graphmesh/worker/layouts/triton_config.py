@@ -28,7 +28,7 @@ from graphmesh.worker.batching import Batching
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from graphmesh.worker.layouts.textproto import Message
+    from graphmesh.core.textproto import Message
 
 __all__ = ["TritonConfig", "read_config"]
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from graphmesh.core.errors import InvalidRequest, NotFound
 from graphmesh.graph import Graph, GraphBuilder, graph_from_bytes, graph_to_bytes, parse_textproto, parse_yaml, validate
+from graphmesh.graph.callees import callees_first
+from graphmesh.graph.checks.hints import at
 from graphmesh.registry import GraphRecord, Snapshot, WorkerRecord, WorkerState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import AsyncGenerator, Iterable
 
     from graphmesh.core.inference import InferenceRequest, InferenceResponse
     from graphmesh.worker.hosting.catalog import Catalog
@@ -32,11 +34,11 @@ class LocalGraphs:
         """The models and the graphs."""
 
     def set(self, catalog: Catalog, sources: Iterable[GraphSource]) -> None:
-        """Take the loaded models, and the graphs in this order: a graph after those it calls.
+        """Take the loaded models, and the graphs, which may come in any order.
 
         Raises:
             InvalidRequest: a file cannot be read (INVALID_ARGUMENT).
-            InvalidGraph: a graph cannot work; names the node or edge (INVALID_ARGUMENT).
+            InvalidGraph: a graph cannot work; names it, its file and the node or edge (INVALID_ARGUMENT).
         """
         # Nobody connects to this record: it is what graphs learn the models' signatures from.
         worker = WorkerRecord(
@@ -49,8 +51,10 @@ class LocalGraphs:
         )
         signatures = {model.signature.digest: model.signature for model in catalog}
         self.snapshot = Snapshot(workers={worker.worker_id: worker}, signatures=signatures)
-        for source in sources:
-            record = _record(_read(source), self.snapshot, catalog)
+        read = [(source, _read(source)) for source in sources]
+        for source, graph in (read[number] for number in callees_first([graph for _, graph in read])):
+            with at(_where(source, graph)):
+                record = _record(graph, self.snapshot, catalog)
             graphs = {**self.snapshot.graphs, record.name: record}
             self.snapshot = Snapshot(workers=self.snapshot.workers, signatures=signatures, graphs=graphs)
 
@@ -66,6 +70,10 @@ class Nowhere:
         """Raise NotFound: what is not in this process is nowhere."""
         raise NotFound(f"{request.model!r} is not in this local mesh; give it among its models or graphs")
 
+    async def stream(self, request: InferenceRequest) -> AsyncGenerator[InferenceResponse, None]:
+        """Raise NotFound: what is not in this process is nowhere."""
+        yield await self.infer(request)
+
 
 def _record(graph: Graph, snapshot: Snapshot, catalog: Catalog) -> GraphRecord:
     if graph.name in catalog.names or graph.name in snapshot.graphs:
@@ -75,10 +83,16 @@ def _record(graph: Graph, snapshot: Snapshot, catalog: Catalog) -> GraphRecord:
         found = snapshot.graphs.get(name)
         return None if found is None else graph_from_bytes(found.document)
 
-    signature = validate(graph, snapshot.signature_of, graphs=live, known=(*catalog.names, *snapshot.graphs))
+    signature = validate(
+        graph, snapshot.signature_of, graphs=live, known=dict.fromkeys((*catalog.names, *snapshot.graphs), "")
+    )
     return GraphRecord(
         name=graph.name, document=graph_to_bytes(graph), revision=1, signature=signature, create_time=time.time()
     )
+
+
+def _where(source: GraphSource, graph: Graph) -> str:
+    return f"graph {graph.name} from {source}" if isinstance(source, str | Path) else f"graph {graph.name}"
 
 
 def _read(source: GraphSource) -> Graph:
@@ -91,4 +105,5 @@ def _read(source: GraphSource) -> Graph:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"graph {path.name} cannot be read: {error}") from error
-    return parse_textproto(text) if path.suffix in _TEXTPROTO else parse_yaml(text)
+    with at(str(path)):
+        return parse_textproto(text) if path.suffix in _TEXTPROTO else parse_yaml(text)

@@ -47,7 +47,7 @@ class LocalMesh:
     Args:
         models: By the name that clients call: a class, a source as in `mesh.yaml` (`det.onnx`, `models.py:Det`, a
             folder), or a `ModelConfig`, whose name this one replaces; a list of them for several versions.
-        graphs: Files (`.yaml`, `.textproto`), `Graph` or `GraphBuilder`; a graph after those it calls.
+        graphs: Files (`.yaml`, `.textproto`), `Graph` or `GraphBuilder`, in any order.
     """
 
     def __init__(

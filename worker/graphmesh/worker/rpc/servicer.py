@@ -17,6 +17,7 @@ from graphmesh.core.clock import Deadline
 from graphmesh.core.oip import EXTENSIONS, RPCS, SERVICE
 from graphmesh.oip import open_inference_pb2 as pb
 from graphmesh.worker.forms.headers import apply_headers, read_revision
+from graphmesh.worker.forms.journey import server_timing
 from graphmesh.worker.forms.wire import decode, encode_response, metadata_to_wire, parse
 from graphmesh.worker.http.body import check_answer
 from graphmesh.worker.rpc.compression import reply, unpack
@@ -83,7 +84,9 @@ class Servicer:
 
     async def _model_infer(self, data: bytes, context: Context) -> bytes:
         try:
+            received = time.perf_counter()
             request = await decode(await unpack(data, context, self._limit))
+            decoded = time.perf_counter()
             request.metadata = metadata_of(context)
             apply_headers(request, request.metadata.get)
             request.deadline = Deadline.after(context.time_remaining())
@@ -91,6 +94,9 @@ class Servicer:
             started = time.perf_counter()
             body = encode_response(response)
             self._handler.encoded(response, started)
+            if "explain" in response.parameters:
+                name, value = server_timing(received, decoded, started, time.perf_counter())
+                response.headers = {**response.headers, name: value}
             check_answer(len(body), self._limit)
             return await reply(body, context, request=data, headers=response.headers)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - every failure becomes a status

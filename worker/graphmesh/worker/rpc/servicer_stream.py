@@ -7,10 +7,10 @@ when its turn has come, as fast as its caller reads::
     messages --> [ running | running | stream | running ... ] --> answers, oldest message first
 
 A message that fails is told so inside the stream, which goes on; with the header ``triton_grpc_error: true`` the first
-failure ends the stream with a status instead. What this worker does not host is called through the mesh, and no further
-than one hop: the worker that it gets to hosts it, or says that it is not found. Each answer says in
-`triton_final_response` whether it is its message's last; the end of a model that streams is told, by an empty answer,
-to messages that ask for it (`triton_enable_empty_final_response`).
+failure ends the stream with a status instead, and so does the deadline of the call itself, whatever the header. What
+this worker does not host is called through the mesh, and no further than one hop: the worker that it gets to hosts it,
+or says that it is not found. Each answer says in `triton_final_response` whether it is its message's last; the end of a
+model that streams is told, by an empty answer, to messages that ask for it (`triton_enable_empty_final_response`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from graphmesh.core.clock import Deadline
 from graphmesh.core.compression import compressed_with, inflate
-from graphmesh.core.errors import GraphmeshError, ModelNotReady, NotFound
+from graphmesh.core.errors import DeadlinePassed, GraphmeshError, ModelNotReady, NotFound
 from graphmesh.core.status import as_graphmesh_error
 from graphmesh.oip import open_inference_pb2 as pb
 from graphmesh.worker.forms.headers import FORWARDED, apply_headers
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Elsewhere", "StreamServicer"]
 
 _AT_ONCE = 32
+_TIMER_S = 0.002  # timers of uvloop are whole milliseconds and may be early
 _EMPTY_FINAL = "triton_enable_empty_final_response"
 _FINAL = "triton_final_response"
 _STRICT = "triton_grpc_error"
@@ -241,7 +242,7 @@ class StreamServicer:
                     await _write(pb.ModelStreamInferResponse(infer_response=_final(turn)), rpc)
         except (Exception, asyncio.CancelledError) as error:
             reraise_cancelled(error)
-            if rpc.strict:
+            if rpc.strict or _over(error, rpc):
                 raise
             message = as_graphmesh_error(error).message
             await _write(pb.ModelStreamInferResponse(error_message=message, infer_response=_final(turn)), rpc)
@@ -261,6 +262,11 @@ class StreamServicer:
 def _check(turn: _Turn) -> None:
     if turn.error is not None:
         raise turn.error
+
+
+def _over(error: BaseException, rpc: _Rpc) -> bool:
+    """Return whether the call's own time is over, as its caller's clock will say: the stream must not end with OK."""
+    return isinstance(error, DeadlinePassed) and rpc.deadline.remaining() <= _TIMER_S
 
 
 async def _write(answer: pb.ModelStreamInferResponse, rpc: _Rpc) -> None:

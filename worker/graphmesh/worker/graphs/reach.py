@@ -1,0 +1,70 @@
+"""What is inside a graph, and whether it can run: in this process alone, or at all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from graphmesh.graph.spec import Fallback, GraphCall, Join, Parallel, Race
+
+if TYPE_CHECKING:
+    from graphmesh.graph.spec import Node, Target
+    from graphmesh.worker.graphs.catalog import Bound, GraphCatalog
+
+__all__ = ["all_here", "inside", "reachable"]
+
+
+def inside(bound: Bound, owner: GraphCatalog) -> dict[str, Bound]:
+    """Return every graph that a graph may come to call, nested ones too, by name."""
+    found: dict[str, Bound] = {}
+    left = [bound]
+    for graph in left:  # grows while it is walked
+        for target in graph.plan.targets:
+            nested = owner.bind(target.name, graph.snapshot) if isinstance(target, GraphCall) else None
+            if nested is not None and target.name not in found:
+                found[target.name] = nested
+                left.append(nested)
+    return found
+
+
+def all_here(bound: Bound, owner: GraphCatalog) -> bool:
+    """Return whether everything that a graph may call, nested graphs too, can run in this process now."""
+    return all(_here(target, bound, owner) for target in bound.plan.targets)
+
+
+def _here(target: Target, bound: Bound, owner: GraphCatalog) -> bool:
+    if not isinstance(target, GraphCall):
+        return bound.versions.here(target) is not None
+    nested = owner.bind(target.name, bound.snapshot)
+    return nested is not None and all_here(nested, owner)
+
+
+def reachable(bound: Bound, owner: GraphCatalog) -> bool:
+    """Return whether every step that a run needs has somewhere to run now, here or in the mesh.
+
+    Of a fallback, a race and a parallel step that does not need all, as many branches must as it needs.
+    """
+    return all(_reachable(node, bound, owner) for node in bound.graph.nodes)
+
+
+def _reachable(node: Node, bound: Bound, owner: GraphCatalog) -> bool:
+    if node.target is not None:
+        return _somewhere(node.target, bound, owner)
+    found = [_reachable(branch, bound, owner) for branch in node.branches]
+    match node.kind:
+        case Fallback() | Race() | Parallel(join=Join.ANY | Join.FIRST):
+            return any(found)
+        case Parallel(join=Join.QUORUM, quorum=quorum):
+            return sum(found) >= quorum
+        case _:
+            return all(found)
+
+
+def _somewhere(target: Target, bound: Bound, owner: GraphCatalog) -> bool:
+    if isinstance(target, GraphCall):
+        nested = owner.bind(target.name, bound.snapshot)
+        return nested is not None and reachable(nested, owner)
+    if bound.versions.here(target) is not None:
+        return True
+    hosted = {model.version for _, model in bound.snapshot.available(target.name)}
+    version = bound.versions.elsewhere(target)
+    return version in hosted if version else bool(hosted)
