@@ -71,3 +71,20 @@ class Broken:
     def predict(self, x: Vector) -> Sum:
         """Fail with a text that no client may see."""
         raise RuntimeError(f"secret path /etc/secret, {x.shape}")
+
+
+class Whole(TypedDict):
+    """What `AddWhole` gives."""
+
+    y: Annotated[np.ndarray, "INT64 (N,)"]
+
+
+class AddWhole:
+    """Adds a number to whole numbers: what `Add` does, by another contract."""
+
+    def __init__(self, *, amount: int = 1) -> None:
+        self._amount = amount
+
+    def predict(self, x: Annotated[np.ndarray, "INT64 (N,)"]) -> Whole:
+        """Return ``x`` plus the amount, shape ``(N,)``."""
+        return {"y": x + self._amount}

@@ -100,10 +100,16 @@ def test_a_second_mesh_on_the_same_port_is_refused(mesh: RunningMesh, tmp_path: 
 
 def test_models_that_fail_are_named(tmp_path: Path) -> None:
     """The mesh serves whatever could not be loaded, and the line that says it is ready says what that is."""
-    (tmp_path / "mesh.yaml").write_text("workers: [{name: w, models: [{name: m, source: 'models.py:Gone'}]}]")
+    (tmp_path / "mesh.yaml").write_text(
+        "workers: [{name: w, models: [{name: m, source: 'models.py:Gone'}]}]\ngraphs: [g.yaml]\n"
+    )
+    (tmp_path / "g.yaml").write_text(
+        "name: g\ninputs: [x]\nnodes:\n  a: {model: m, inputs: {x: x}}\noutputs: {y: a.y}\n"
+    )
     (tmp_path / "models.py").write_text("class Here: ...\n")
     started = graphmesh("up", "--detach", "--port", "0", "--grpc-port", "0", "--metrics-port", "0", cwd=tmp_path)
-    assert "models: none; failed: m (graphmesh models says why)" in started.stdout
+    assert "models: none; failed: m (graphmesh models says why); graphs refused: g (see above)" in started.stdout
+    assert "was refused: node a: model 'm' is not available: w-1: " in started.stdout
     shown = graphmesh("models", "m", cwd=tmp_path)  # of the mesh of this folder
     assert "'Gone' must be a class with a predict method" in shown.stdout
     graphmesh("down", cwd=tmp_path)

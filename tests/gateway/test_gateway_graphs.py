@@ -15,9 +15,19 @@ from graphmesh.v1 import graph_pb2, graph_service_pb2, graph_service_pb2_grpc
 from tests.gateway.harness import http, request_for
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.gateway.harness import GatewayProcess
 
 pytestmark = [pytest.mark.etcd, pytest.mark.e2e]
+
+
+@pytest.fixture(autouse=True)
+def _no_graph_left(served: GatewayProcess) -> Iterator[None]:
+    """Delete what the test has applied: the mesh is everybody's."""
+    yield
+    for one in http(f"{served.url}/v1/graphs").json.get("graphs", []):
+        http(f"{served.url}/v1/graphs/{one['graph']['name']}?force=true", method="DELETE")
 
 
 def chain(*models: str, description: str = "") -> dict[str, Any]:
@@ -68,6 +78,81 @@ def test_a_graphs_life(served: GatewayProcess) -> None:
 
     assert http(f"{served.url}/v1/graphs/life", method="DELETE").status == 200
     assert http(f"{served.url}/v1/graphs/life").status == 404
+
+
+def rollback(gateway: GatewayProcess, name: str, **fields: object) -> Any:  # noqa: ANN401
+    """Roll a graph back by REST."""
+    return http(f"{gateway.url}/v1/graphs/{name}:rollback", body=json.dumps(fields).encode())
+
+
+def test_rollback_goes_further_back_each_time(served: GatewayProcess) -> None:
+    """One rollback after the other leads to what each revision replaced, never to one that was left that way."""
+    for number in (1, 2, 3):
+        assert put(served, "back", chain("add", description=str(number))).json["revision"] == str(number)
+    for expected in ("2", "1"):
+        answer = rollback(served, "back")
+        assert (answer.status, answer.json["revision"], answer.json["live"]) == (200, expected, True)
+        seen = json.loads(served.infer(request_for("back", id="echo-headers")).parameters["headers"].string_param)
+        assert seen["x-graphmesh-graph-revision"] == expected
+    refused = rollback(served, "back")
+    assert (refused.status, refused.json["status"]) == (400, "FAILED_PRECONDITION")
+    assert "revision 1 replaced none" in refused.json["error"]
+    fourth = put(served, "back", chain("add", description="4")).json
+    assert (fourth["revision"], fourth["replaces"]) == ("4", "1")
+    assert rollback(served, "back").json["revision"] == "1"
+    assert rollback(served, "back", revision=3).json["revision"] == "3"
+    listed = http(f"{served.url}/v1/graphs/back/revisions").json["revisions"]
+    assert [(one["revision"], one.get("live", False)) for one in listed] == [
+        ("1", False),
+        ("2", False),
+        ("3", True),
+        ("4", False),
+    ]
+
+
+def test_rollbacks_that_are_refused(served: GatewayProcess) -> None:
+    """A stale etag, an unknown revision or graph, and a revision that does not work any more: nothing has moved."""
+    first = put(served, "stay", chain("add"))
+    second = put(served, "stay", chain("only-one"))
+    for fields, status, words in (
+        ({"etag": first.json["etag"]}, "ABORTED", "must still have etag"),
+        ({"revision": 9}, "NOT_FOUND", "no readable revision 9"),
+    ):
+        answer = rollback(served, "stay", **fields)
+        assert (answer.json["status"], words in answer.json["error"]) == (status, True), answer.json
+    assert rollback(served, "nope").json["status"] == "NOT_FOUND"
+    assert http(f"{served.url}/v1/graphs/stay").json["etag"] == second.json["etag"]
+    answer = rollback(served, "stay", etag=second.json["etag"])
+    assert answer.json["revision"] == "1"
+
+
+def test_a_graph_that_others_call_keeps_its_contract(served: GatewayProcess) -> None:
+    """A revision that would break a live graph is refused with that graph's edge, as a version would be held."""
+    put(served, "inner", chain("add"))
+    outer = chain("add")
+    outer["nodes"].append({"name": "last", "inputs": [{"name": "x", "source": "n0.y"}], "graph": {"name": "inner"}})
+    outer["outputs"] = [{"name": "y", "source": "last.y"}]
+    assert put(served, "outer", outer).status == 200
+    changed = chain("add")
+    changed["outputs"] = [{"name": "other", "source": "n0.y"}]
+    refused = put(served, "inner", changed)
+    assert (refused.status, refused.json["status"]) == (400, "INVALID_ARGUMENT")
+    assert "graph outer calls inner and would break" in refused.json["error"]
+    kept = http(f"{served.url}/v1/graphs/inner", method="DELETE")
+    assert (kept.status, kept.json["status"]) == (400, "FAILED_PRECONDITION")
+    assert "graph 'inner' is called by outer" in kept.json["error"]
+    assert http(f"{served.url}/v1/graphs/inner?force=true", method="DELETE").status == 200
+    again = put(served, "inner", changed)
+    assert (again.status, "graph outer calls inner and would break" in again.json["error"]) == (400, True)
+
+
+def test_advice_of_a_mesh(served: GatewayProcess) -> None:
+    """What one move would save, where the graph runs, and how many calls it makes."""
+    put(served, "spread", chain("add", "only-one", "add"))
+    answer = http(f"{served.url}/v1/graphs/spread:advise").json
+    assert (answer["revision"], answer["workers"], answer["calls"]) == ("1", ["w1"], 3)
+    assert answer["moves"] == []
+    assert http(f"{served.url}/v1/graphs/nope:advise").status == 404
 
 
 def test_plain_models_carry_no_revision(served: GatewayProcess) -> None:

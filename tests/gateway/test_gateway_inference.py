@@ -119,6 +119,8 @@ def test_routing_headers_of_outsiders_are_removed(served: GatewayProcess) -> Non
         "x-envoy-retry-on": "5xx",
         "x-envoy-upstream-rq-timeout-ms": "1",
         "x-graphmesh-depth": "one",
+        "x-graphmesh-calls": "-1",
+        "x-graphmesh-graph-revisions": "inner=1;other=2",
         "x-graphmesh-explain": "1",
         "x-request-id": "mine",
     }
@@ -128,8 +130,9 @@ def test_routing_headers_of_outsiders_are_removed(served: GatewayProcess) -> Non
         "x-graphmesh-explain": "1",
         "x-request-id": "mine",
     }
-    seen = headers_seen(served.infer(request_for(id="echo-headers"), metadata=(("x-graphmesh-depth", "3"),)))
-    assert seen["x-graphmesh-depth"] == "3"
+    passed = {"x-graphmesh-depth": "3", "x-graphmesh-calls": "9999", "x-graphmesh-graph-revisions": "a.b-c_d=1,e=22"}
+    seen = headers_seen(served.infer(request_for(id="echo-headers"), metadata=tuple(passed.items())))
+    assert {name: seen.get(name) for name in passed} == passed
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)

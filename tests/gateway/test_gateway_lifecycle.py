@@ -259,7 +259,8 @@ def test_sigterm_drains(mesh: Mesh) -> None:
         assert worker_of(slow.result()) == "w1"
     assert OsProcess.find(pid) is None
     other = mesh.start_gateway(mesh.gateway_config("g2"))
-    assert [one["gateway_id"] for one in http(f"{other.url}/v1/status").json["gateways"]] == ["g2"]
+    listed = eventually(lambda: http(f"{other.url}/v1/status").json["gateways"], within_s=5)
+    assert [one["gateway_id"] for one in listed] == ["g2"]
 
 
 def test_two_gateways_on_one_machine(mesh: Mesh) -> None:

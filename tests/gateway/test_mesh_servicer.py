@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
 from graphmesh.core.signature import Signature
-from graphmesh.gateway import servicer_mesh
+from graphmesh.gateway import wire_mesh
 from graphmesh.gateway.placement import place_graphs
 from graphmesh.gateway.servicer_mesh import MeshServicer
 from graphmesh.gateway.view import View
 from graphmesh.gateway.xds_server import DiscoveryServer
+from graphmesh.graph.forms.wire import graph_to_bytes
 from graphmesh.graph.spec import Graph, ModelCall, Node
-from graphmesh.graph.wire import graph_to_bytes
 from graphmesh.registry import GraphRecord, HostedModel, ModelState, Registry, Snapshot, WorkerRecord
 from graphmesh.v1 import mesh_service_pb2
 
@@ -53,7 +53,7 @@ async def pages(servicer: MeshServicer) -> dict[str, list[str]]:
 async def test_graphs_are_placed_once_a_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
     """Placement, the dear part of a list, is shared by all pages of one snapshot and made anew for the next."""
     placing = Mock(wraps=place_graphs)
-    monkeypatch.setattr(servicer_mesh, "place_graphs", placing)
+    monkeypatch.setattr(wire_mesh, "place_graphs", placing)
     mirror: Any = Mock(snapshot=snapshot("w1"))
     view = View(mesh="default", discovery=DiscoveryServer(), mirror=mirror)
     servicer = MeshServicer(view, Mock(spec=Registry))

@@ -29,7 +29,7 @@ def content(revision: int, *ids: int) -> ResourceSet:
         )
         for number in ids
     }
-    return build(Snapshot(revision=revision, workers=workers), SOCKETS)
+    return build(Snapshot(revision=revision, workers=workers), {}, SOCKETS)
 
 
 def subscribe(type_url: str, *names: str, has: dict[str, str] | None = None) -> DeltaDiscoveryRequest:

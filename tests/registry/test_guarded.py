@@ -48,6 +48,19 @@ async def test_an_unanswered_write_happens_once(*, done: bool) -> None:
 
 
 @pytest.mark.parametrize("done", [True, False])
+async def test_an_unanswered_move_of_the_pointer_happens_once(*, done: bool) -> None:
+    """Making a revision live that may be live already is no Conflict, although the etag is the one before."""
+    kv = _MuteKV()
+    registry = Registry(kv)
+    await registry.put_graph("g", document("g"), SIGNATURE)
+    second = await registry.put_graph("g", document("g", "changed"), SIGNATURE)
+    kv.unanswered = [done]
+    back = await registry.set_live("g", 1, etag=second.etag)
+    assert (back.revision, back.live) == (1, True)
+    assert await registry.get_graph("g") == back
+
+
+@pytest.mark.parametrize("done", [True, False])
 async def test_an_unanswered_deletion_succeeds(*, done: bool) -> None:
     """A deletion that was done but not answered is no NotFound; the same for models."""
     kv = _MuteKV()

@@ -16,7 +16,7 @@ from graphmesh.core.errors import (
     InvalidRequest,
     NotFound,
 )
-from graphmesh.registry import GatewayRecord, ModelSpec, Registry, WorkerState
+from graphmesh.registry import GatewayRecord, ModelSpec, Registry, WorkerState, _graphs
 from graphmesh.registry.kv import Delete
 from tests.registry.fakes import SIGNATURE, document, signature, worker
 
@@ -155,6 +155,67 @@ async def test_graph_revisions_count_up(registry: Registry) -> None:
         await registry.get_graph("g", 3)
 
 
+async def test_an_older_revision_is_made_live(registry: Registry) -> None:
+    """The pointer moves to a revision that exists, mirrors follow, and the next one counts on from the newest."""
+    for number in (1, 2, 3):
+        await registry.put_graph("g", document("g", str(number)), SIGNATURE)
+    newest = await registry.get_graph("g")
+    async with registry.mirror() as mirror:
+        back = await registry.set_live("g", 1, etag=newest.etag)
+        assert (back.revision, back.document, back.live) == (1, document("g", "1"), True)
+        assert back.etag != newest.etag
+        seen = await mirror.wait_for(lambda s: s.graphs["g"].revision == 1, 2)
+        assert seen.graphs["g"] == back == await registry.get_graph("g")
+    assert [record.live for record in await registry.list_graph_revisions("g")] == [True, False, False]
+    assert await registry.set_live("g", 1, etag=newest.etag) == back
+    fourth = await registry.put_graph("g", document("g", "4"), SIGNATURE)
+    assert (fourth.revision, fourth.replaces) == (4, 1)
+    assert [record.replaces for record in await registry.list_graph_revisions("g")] == [0, 1, 2, 1]
+
+
+async def test_a_revision_that_cannot_be_made_live(registry: Registry) -> None:
+    """Unknown graphs and revisions are NOT_FOUND, a stale etag is a Conflict, and nothing has moved."""
+    with pytest.raises(NotFound, match="no graph"):
+        await registry.set_live("g", 1)
+    first = await registry.put_graph("g", document("g"), SIGNATURE)
+    second = await registry.put_graph("g", document("g", "changed"), SIGNATURE)
+    with pytest.raises(NotFound, match="no readable revision 3"):
+        await registry.set_live("g", 3)
+    with pytest.raises(Conflict):
+        await registry.set_live("g", 1, etag=first.etag)
+    assert await registry.get_graph("g") == second
+    await registry.delete_graph("g")
+    with pytest.raises(NotFound, match="no graph"):
+        await registry.set_live("g", 1)
+
+
+async def test_the_newest_revisions_are_kept(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, store: Store, mesh: str
+) -> None:
+    """Old revisions go as new ones come; the one that was live until then stays, however old it is."""
+    monkeypatch.setattr(_graphs, "KEPT_REVISIONS", 3)
+    for number in range(1, 6):
+        await registry.put_graph("g", document("g", str(number)), SIGNATURE)
+    assert [record.revision for record in await registry.list_graph_revisions("g")] == [3, 4, 5]
+    await registry.set_live("g", 3)
+    for expected in ([3, 4, 5, 6], [5, 6, 7], [6, 7, 8]):
+        await registry.put_graph("g", document("g", str(expected)), SIGNATURE)
+        assert [record.revision for record in await registry.list_graph_revisions("g")] == expected
+    kept = await store.kv.list(f"/graphmesh/{mesh}/graphs/g/revisions/")
+    assert len(kept.items) == 3
+
+
+async def test_a_pruned_backlog_fits_transactions(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More old revisions than one transaction takes go in several, one with each new revision."""
+    for number in range(1, 6):
+        await registry.put_graph("g", document("g", str(number)), SIGNATURE)
+    monkeypatch.setattr(_graphs, "KEPT_REVISIONS", 1)
+    monkeypatch.setattr(_graphs, "MAX_TXN_OPS", 4)
+    for expected in ([1, 2, 5, 6], [1, 6, 7], [7, 8]):
+        await registry.put_graph("g", document("g", str(expected)), SIGNATURE)
+        assert [record.revision for record in await registry.list_graph_revisions("g")] == expected
+
+
 async def test_a_graph_with_another_signature_is_another_revision(registry: Registry) -> None:
     """An unchanged document over changed models has a new signature, so it is a new revision."""
     await registry.put_graph("g", document("g"), SIGNATURE)
@@ -192,6 +253,20 @@ async def test_concurrent_changes_all_arrive(registry: Registry) -> None:
     )
     assert sorted(record.revision for record in applied) == [1, 2, 3, 4]
     assert {record.document for record in await registry.list_graph_revisions("g")} == {r.document for r in applied}
+
+
+async def test_concurrent_applies_and_rollbacks_are_one_after_the_other(registry: Registry) -> None:
+    """Each revision replaced one that was live; none is lost or numbered twice, and the last change is what is live."""
+    for number in (1, 2):
+        await registry.put_graph("g", document("g", str(number)), SIGNATURE)
+    changes = [registry.put_graph("g", document("g", str(number)), SIGNATURE) for number in (3, 4)]
+    answers = await asyncio.gather(*changes, registry.set_live("g", 1), registry.set_live("g", 2))
+    assert sorted(record.revision for record in answers) == [1, 2, 3, 4]
+    kept = {record.revision: record for record in await registry.list_graph_revisions("g")}
+    assert kept.keys() == {1, 2, 3, 4}
+    assert all(kept[number].replaces in {1, 2, 3} for number in (3, 4))
+    live = await registry.get_graph("g")
+    assert live.etag == max(answers, key=lambda record: int(record.etag.strip('"'))).etag
 
 
 async def test_models_and_graphs_share_one_namespace(registry: Registry) -> None:

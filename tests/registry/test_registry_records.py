@@ -63,8 +63,18 @@ def test_other_records_come_back_as_they_were() -> None:
     assert wire.decode_gateway("g1", wire.encode_gateway(gateway)) == gateway
     spec = ModelSpec(name="m", backend="onnx", source="a.onnx", replicas=2, versions=("1", "10"))
     assert wire.decode_model("m", wire.encode_model(spec)) == spec
-    graph = GraphRecord(name="g", document=document("g"), revision=3, signature=SIGNATURE, create_time=12.5, etag="")
-    assert wire.decode_graph("g", 3, wire.encode_graph(graph)) == graph
+    graph = GraphRecord(
+        name="g",
+        document=document("g"),
+        revision=3,
+        signature=SIGNATURE,
+        create_time=12.5,
+        replaces=2,
+        etag="e",
+        live=True,
+    )
+    assert wire.decode_graph("g", 3, wire.encode_graph(graph), etag="e", live=True) == graph
+    assert wire.decode_graph("g", 3, wire.encode_graph(graph)) == replace(graph, etag="", live=False)
     assert wire.decode_live(wire.encode_live(3)) == 3
     assert wire.decode_signature(SIGNATURE.digest, wire.encode_signature(SIGNATURE)) == SIGNATURE
 
@@ -94,6 +104,7 @@ def test_bad_numbers_and_names_are_refused() -> None:
         lambda: ModelSpec(name="m", versions=("v1",)),
         lambda: HostedModel(name="m", version="", state=ModelState.AVAILABLE),
         lambda: GraphRecord(name="g", document=b"", revision=0, signature=SIGNATURE, create_time=0),
+        lambda: GraphRecord(name="g", document=b"", revision=2, signature=SIGNATURE, create_time=0, replaces=2),
         lambda: Keys("../other"),
     ):
         with pytest.raises(InvalidRequest):

@@ -19,7 +19,7 @@ from graphmesh.core import oip_rest
 from graphmesh.core.compression import inflate
 from graphmesh.core.errors import GraphmeshError, MessageTooLarge, NotFound
 from graphmesh.core.status import as_graphmesh_error, grpc_headers, json_error
-from graphmesh.gateway.absent import check_timeout, reason
+from graphmesh.gateway.absent import check_timeout
 from graphmesh.gateway.rest_path import model_of
 from graphmesh.gateway.routes import BRIDGED_TYPE, MODEL_INFER
 from graphmesh.gateway.wire import named_model
@@ -80,7 +80,7 @@ class HttpShell:
     def _answer(self, scope: _Scope, fast_request: bytes | None) -> tuple[int, bytes]:
         view = self._view
         if fast_request is not None:
-            raise reason(view.snapshot, *named_model(fast_request))
+            raise view.absent(*named_model(fast_request))
         path = scope.path.rstrip("/")
         if path == "/v2":
             return 200, orjson.dumps(view.about)
@@ -95,7 +95,7 @@ class HttpShell:
         if named is None:
             return NotFound(f"no such path: {scope.path[:140]}")
         check_timeout(scope.headers.get("x-graphmesh-timeout-ms"))
-        return reason(self._view.snapshot, *named)
+        return self._view.absent(*named)
 
 
 @contextlib.asynccontextmanager

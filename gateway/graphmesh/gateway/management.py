@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, TypeVar
 from graphmesh.core.errors import DeadlinePassed, FailedPrecondition, GraphmeshError, Unavailable
 from graphmesh.gateway.absent import reason
 from graphmesh.gateway.fan_out import joined, summed
-from graphmesh.gateway.placement import models_of
 from graphmesh.gateway.workers import ask
 from graphmesh.oip import open_inference_pb2 as pb
 from graphmesh.registry.index import graph_entry, index_entries
@@ -46,11 +45,13 @@ class MeshManagement:
         """Return every version of every model that the mesh knows, and every graph."""
         snapshot = self._view.current()
         hosted = (model for worker in snapshot.workers.values() for model in worker.models)
-        served = {name for worker in snapshot.workers.values() for name in worker.available}
         known = {name: spec.versions for name, spec in snapshot.models.items()}
         return [
             *index_entries(hosted, known),
-            *(_graph(snapshot, name, record.revision, served) for name, record in sorted(snapshot.graphs.items())),
+            *(
+                graph_entry(name, str(record.revision), reason=self._view.standing(name).problem)
+                for name, record in sorted(snapshot.graphs.items())
+            ),
         ]
 
     async def load(self, name: str) -> None:
@@ -140,11 +141,6 @@ def _who_counts(snapshot: Snapshot, name: str, version: str) -> list[WorkerRecor
         return [worker for worker in snapshot.workers.values() if worker.state is WorkerState.READY]
     replicas = (replica for replica in snapshot.replicas(name) if version in {"", replica[1].version})
     return list({worker.worker_id: worker for worker, _ in replicas}.values())
-
-
-def _graph(snapshot: Snapshot, name: str, revision: int, served: set[str]) -> pb.RepositoryIndexResponse.ModelIndex:
-    missing = ", ".join(sorted(models_of(snapshot, name) - served))
-    return graph_entry(name, str(revision), reason=f"nobody serves {missing} now" if missing else "")
 
 
 async def _all(calls: Iterable[Awaitable[_T]]) -> list[_T | GraphmeshError]:

@@ -1,9 +1,10 @@
 """What each worker is sent: decided from a snapshot of the registry, pure.
 
 A worker is sent requests for its AVAILABLE models while it is READY. A graph can run on any worker, and runs best where
-most of its nodes are local, so it is listed on the workers that host the most of its nodes, nested graphs included; all
-of those that tie, for balance. A graph none of whose models is hosted is listed on every ready worker, which can say
-what is missing.
+most of its calls are local, so it is listed on the workers that host the most of what one request calls, nested graphs
+included (`graphmesh.graph.placing`); all of those that tie, for balance. A version that is held out of service for the
+graph does not count. A graph none of whose models is hosted is listed on every ready worker, which can say what is
+missing; one that works with no version that is served is listed on none, and the gateway says why.
 
 Two records with one address (a worker that came back under a new name before its old lease ended) are one endpoint: the
 younger record's.
@@ -11,22 +12,22 @@ younger record's.
 
 from __future__ import annotations
 
-import functools
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from graphmesh.core.errors import GraphmeshError
-from graphmesh.graph.spec import GraphCall
-from graphmesh.graph.wire import graph_from_bytes
+from graphmesh.gateway.standing import READY, pins_of
+from graphmesh.gateway.usage import uses_of
+from graphmesh.graph.placing.hosts import best_hosts, hosts_from
 from graphmesh.registry.records import ModelState, WorkerState
 
 if TYPE_CHECKING:
-    from graphmesh.graph.spec import Graph
+    from graphmesh.gateway.standing import Standings
+    from graphmesh.graph.placing.hosts import Hosts
     from graphmesh.registry.records import WorkerRecord
     from graphmesh.registry.snapshot import Snapshot
 
-__all__ = ["Endpoint", "endpoints", "graph_of", "models_of", "place_graphs", "revisions"]
+__all__ = ["Endpoint", "endpoints", "hosts_of", "place_graphs", "ready_workers", "revisions"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +46,15 @@ class Endpoint:
     """`name@version` of the models it is sent, sorted."""
 
 
-def endpoints(snapshot: Snapshot) -> tuple[Endpoint, ...]:
-    """Return the endpoints of a snapshot, by worker id; workers that serve nothing have none."""
-    ready = _ready(snapshot)
-    graphs = place_graphs(snapshot)
-    found = (_endpoint(worker, graphs.get(worker.worker_id, ())) for worker in ready)
+def endpoints(snapshot: Snapshot, standings: Standings) -> tuple[Endpoint, ...]:
+    """Return the endpoints of a snapshot, by worker id; workers that serve nothing have none.
+
+    Args:
+        snapshot: The registry.
+        standings: How its graphs stand.
+    """
+    graphs = place_graphs(snapshot, standings)
+    found = (_endpoint(worker, graphs.get(worker.worker_id, ())) for worker in ready_workers(snapshot))
     return tuple(endpoint for endpoint in found if endpoint.models)
 
 
@@ -58,62 +63,31 @@ def revisions(snapshot: Snapshot) -> dict[str, int]:
     return {name: graph.revision for name, graph in snapshot.graphs.items()}
 
 
-def place_graphs(snapshot: Snapshot) -> dict[str, tuple[str, ...]]:
-    """Return the graphs that each worker is sent, sorted, by worker id."""
-    ready = _ready(snapshot)
-    hosts = defaultdict(list)
-    for worker in ready:
-        for model in worker.available:
-            hosts[model].append(worker.worker_id)
+def place_graphs(snapshot: Snapshot, standings: Standings) -> dict[str, tuple[str, ...]]:
+    """Return the graphs that each worker is sent, sorted, by worker id; arguments as for `endpoints`."""
+    workers = [worker.worker_id for worker in ready_workers(snapshot)]
+    hosts, uses = hosts_of(snapshot), uses_of(snapshot, pins_of(standings))
     placed = defaultdict(list)
-    for name in snapshot.graphs:
-        scores: Counter[str] = Counter()
-        for model, nodes in _model_nodes(name, snapshot).items():
-            for worker_id in hosts[model]:
-                scores[worker_id] += nodes
-        best = max(scores.values(), default=0)
-        for worker in ready:
-            if scores[worker.worker_id] == best:
-                placed[worker.worker_id].append(name)
-    return {worker_id: tuple(sorted(names)) for worker_id, names in placed.items()}
+    for name in sorted(snapshot.graphs):
+        if standings.get(name, READY).broken:
+            continue
+        for worker_id in best_hosts(uses.of(name), hosts) or workers:
+            placed[worker_id].append(name)
+    return {worker_id: tuple(names) for worker_id, names in placed.items()}
 
 
-def graph_of(snapshot: Snapshot, name: str) -> Graph | None:
-    """Return the live revision of a graph; None if there is none, or none that can be read."""
-    record = snapshot.graphs.get(name)
-    return None if record is None else _parsed(record.document)
+def hosts_of(snapshot: Snapshot) -> Hosts:
+    """Return where each model, and each version of it, can be called."""
+    return hosts_from(
+        (worker.worker_id, model.name, model.version)
+        for worker in ready_workers(snapshot)
+        for model in worker.models
+        if model.state is ModelState.AVAILABLE
+    )
 
 
-def models_of(snapshot: Snapshot, name: str) -> set[str]:
-    """Return the models that a graph calls, those of nested graphs too."""
-    return set(_model_nodes(name, snapshot))
-
-
-@functools.lru_cache(maxsize=4096)
-def _parsed(document: bytes) -> Graph | None:
-    try:
-        return graph_from_bytes(document)
-    except GraphmeshError:
-        return None
-
-
-def _model_nodes(name: str, snapshot: Snapshot) -> Counter[str]:
-    """Return how many nodes of a graph call each model; a graph met twice counts once, so that circles end."""
-    found: Counter[str] = Counter()
-    pending, seen = [name], {name}
-    while pending:
-        graph = graph_of(snapshot, pending.pop())
-        for node in graph.nodes if graph else ():
-            target = node.target
-            if not isinstance(target, GraphCall):
-                found[target.name] += 1
-            elif target.name not in seen:
-                seen.add(target.name)
-                pending.append(target.name)
-    return found
-
-
-def _ready(snapshot: Snapshot) -> list[WorkerRecord]:
+def ready_workers(snapshot: Snapshot) -> list[WorkerRecord]:
+    """Return the workers that take requests; of two at one address the younger."""
     youngest: dict[tuple[str, int], WorkerRecord] = {}
     for worker in snapshot.workers.values():
         if worker.state is WorkerState.READY:

@@ -109,6 +109,7 @@ def route_configuration(revisions: Mapping[str, int]) -> Json:
                 "domains": ["*"],
                 "metadata": {"filter_metadata": {CHOOSE: dict(sorted(revisions.items()))}},
                 "retry_policy": _retries(),
+                "include_attempt_count_in_response": True,  # which an explained call of a graph's step tells
                 "routes": [*_inference(), *_statistics(), *_rest_inference(), *_control(), *_otherwise()],
             }
         ],

@@ -7,21 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf import empty_pb2
 
-from graphmesh.core.errors import DeadlinePassed, NotFound
+from graphmesh.core.errors import DeadlinePassed, FailedPrecondition, NotFound
 from graphmesh.core.names import close_names
 from graphmesh.core.wire import signature_to_wire
+from graphmesh.gateway.advice import advise
+from graphmesh.gateway.graph_checks import check_apply, check_delete, check_rollback
 from graphmesh.gateway.pages import page
-from graphmesh.gateway.placement import graph_of
 from graphmesh.gateway.servicer_errors import answers
-from graphmesh.graph.validate import validate
-from graphmesh.graph.wire import graph_from_wire, graph_to_bytes
+from graphmesh.gateway.standing import pins_of
+from graphmesh.graph.forms.wire import graph_from_bytes, graph_from_wire, graph_to_bytes
 from graphmesh.registry.wire import encode_graph
 from graphmesh.v1 import graph_pb2, graph_service_pb2, graph_service_pb2_grpc
 
 if TYPE_CHECKING:
-    from graphmesh.core.signature import Signature
     from graphmesh.gateway.view import View
-    from graphmesh.graph.spec import Graph
     from graphmesh.registry.records import GraphRecord
     from graphmesh.registry.registry import Registry
 
@@ -41,7 +40,7 @@ class GraphServicer(graph_service_pb2_grpc.GraphServiceServicer):
     async def ApplyGraph(self, request: graph_service_pb2.ApplyGraphRequest, _: Any) -> graph_pb2.GraphRevision:  # noqa: ANN401, N802
         """Check a graph, make it live, return once the gateways know it."""
         graph = graph_from_wire(request.graph)
-        signature = await self._validated(graph)
+        signature = await asyncio.to_thread(check_apply, graph, self._view.current())
         record = await self._registry.put_graph(graph.name, graph_to_bytes(graph), signature, etag=request.etag)
         await self._spread(record)
         return revision_to_wire(record)
@@ -53,20 +52,15 @@ class GraphServicer(graph_service_pb2_grpc.GraphServiceServicer):
         _: Any,  # noqa: ANN401
     ) -> graph_service_pb2.ValidateGraphResponse:
         """Check a graph."""
-        signature = await self._validated(graph_from_wire(request.graph))
+        signature = await asyncio.to_thread(check_apply, graph_from_wire(request.graph), self._view.current())
         return graph_service_pb2.ValidateGraphResponse(signature=signature_to_wire(signature))
 
     @answers
     async def GetGraph(self, request: graph_service_pb2.GetGraphRequest, _: Any) -> graph_pb2.GraphRevision:  # noqa: ANN401, N802
         """Return a revision; the live one without asking etcd."""
-        snapshot = self._view.current()
-        live = snapshot.graphs.get(request.name)
-        if live is not None and request.revision in {0, live.revision}:
+        live = self._live(request.name)
+        if request.revision in {0, live.revision}:
             return revision_to_wire(live)
-        if live is None:
-            near = close_names(request.name, snapshot.graphs)
-            hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-            raise NotFound(f"no graph is named {request.name[:140]!r}{hint}", metadata={"graph": request.name[:140]})
         return revision_to_wire(await self._registry.get_graph(request.name, request.revision))
 
     @answers
@@ -93,21 +87,75 @@ class GraphServicer(graph_service_pb2_grpc.GraphServiceServicer):
         return graph_service_pb2.ListGraphRevisionsResponse(revisions=map(revision_to_wire, records))
 
     @answers
+    async def RollbackGraph(self, request: graph_service_pb2.RollbackGraphRequest, _: Any) -> graph_pb2.GraphRevision:  # noqa: ANN401, N802
+        """Make an older revision live again, return once the gateways know it."""
+        live = await self._registry.get_graph(request.name)
+        etag = request.etag or live.etag  # what is live now decides where to, so that it must still be live then
+        revision = request.revision or live.replaces
+        if not revision:
+            raise FailedPrecondition(
+                f"graph {live.name!r}: revision {live.revision} replaced none; name one: "
+                f"graphmesh graph rollback {live.name} --to REVISION"
+            )
+        older = await self._registry.get_graph(request.name, revision)
+        if not older.live:
+            graph = graph_from_bytes(older.document)
+            await asyncio.to_thread(check_rollback, graph, older.signature, self._view.current())
+        record = await self._registry.set_live(request.name, revision, etag=etag)
+        await self._spread(record)
+        return revision_to_wire(record)
+
+    @answers
+    async def AdviseGraph(  # noqa: N802
+        self,
+        request: graph_service_pb2.AdviseGraphRequest,
+        _: Any,  # noqa: ANN401
+    ) -> graph_service_pb2.AdviseGraphResponse:
+        """Tell what hosting one model elsewhere would save."""
+        live = self._live(request.name)
+        standing = self._view.standing(live.name)
+        if standing.problem:
+            raise FailedPrecondition(f"graph {live.name!r} is not ready: {standing.problem}")
+        pins = pins_of(self._view.standings)
+        found = await asyncio.to_thread(advise, live.name, self._view.current(), pins)
+        return graph_service_pb2.AdviseGraphResponse(
+            graph=live.name,
+            revision=live.revision,
+            workers=found.workers,
+            network_calls=found.network_calls,
+            calls=found.calls,
+            moves=[
+                graph_service_pb2.Move(
+                    model=move.model,
+                    to_worker=move.to_worker,
+                    from_workers=move.from_workers,
+                    movable=move.movable,
+                    network_calls=move.network_calls,
+                    tensors=move.tensors,
+                    known_bytes=move.known_bytes,
+                    unsized_tensors=move.unsized_tensors,
+                )
+                for move in found.moves
+            ],
+        )
+
+    @answers
     async def DeleteGraph(self, request: graph_service_pb2.DeleteGraphRequest, _: Any) -> empty_pb2.Empty:  # noqa: ANN401, N802
-        """Take a graph out of service."""
+        """Take a graph out of service, unless live graphs call it."""
+        if not request.force:
+            await asyncio.to_thread(check_delete, request.name, self._view.current())
         await self._registry.delete_graph(request.name, etag=request.etag)
         return empty_pb2.Empty()
 
-    async def _validated(self, graph: Graph) -> Signature:
-        """Return a graph's signature; off the event loop, for a large graph takes a while."""
+    def _live(self, name: str) -> GraphRecord:
+        """Return the live revision of a graph, or raise NotFound with close names."""
         snapshot = self._view.current()
-        return await asyncio.to_thread(
-            validate,
-            graph,
-            snapshot.signature_of,
-            graphs=lambda name: graph_of(snapshot, name),
-            known=[*snapshot.models, *snapshot.graphs],
-        )
+        live = snapshot.graphs.get(name)
+        if live is None:
+            near = close_names(name, snapshot.graphs)
+            hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+            raise NotFound(f"no graph is named {name[:140]!r}{hint}", metadata={"graph": name[:140]})
+        return live
 
     async def _spread(self, record: GraphRecord) -> None:
         """Wait until every live gateway's Envoy has the revision; a gateway that just died is not waited for long."""
@@ -130,4 +178,5 @@ def revision_to_wire(record: GraphRecord) -> graph_pb2.GraphRevision:
     """Return the message of a graph's revision."""
     message = graph_pb2.GraphRevision.FromString(encode_graph(record))
     message.etag = record.etag
+    message.live = record.live
     return message

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf import empty_pb2
 
 from graphmesh.core.errors import FailedPrecondition, InvalidRequest, NotFound
-from graphmesh.core.wire import signature_to_wire
 from graphmesh.gateway.absent import reason
 from graphmesh.gateway.pages import page
-from graphmesh.gateway.placement import place_graphs
 from graphmesh.gateway.servicer_errors import answers
+from graphmesh.gateway.standing import held_versions
+from graphmesh.gateway.wire_mesh import Shown, held_to_wire, worker_to_wire
 from graphmesh.registry.records import WorkerState
-from graphmesh.registry.wire import encode_gateway, encode_model, encode_worker
+from graphmesh.registry.wire import encode_gateway, encode_model
 from graphmesh.v1 import mesh_service_pb2, mesh_service_pb2_grpc, model_pb2, registry_pb2
 
 if TYPE_CHECKING:
     from graphmesh.gateway.view import View
-    from graphmesh.registry.records import WorkerRecord
     from graphmesh.registry.registry import Registry
-    from graphmesh.registry.snapshot import Snapshot
 
 __all__ = ["MeshServicer"]
+
+_MOST_HELD = 100
+"""Versions in a status; lists of models have all."""
 
 
 class MeshServicer(mesh_service_pb2_grpc.MeshServiceServicer):
@@ -31,7 +33,7 @@ class MeshServicer(mesh_service_pb2_grpc.MeshServiceServicer):
     def __init__(self, view: View, registry: Registry) -> None:
         self._view = view
         self._registry = registry
-        self._placed: tuple[Snapshot, dict[str, list[str]]] | None = None
+        self._last: Shown | None = None
 
     @answers
     async def ListWorkers(  # noqa: N802
@@ -41,7 +43,7 @@ class MeshServicer(mesh_service_pb2_grpc.MeshServiceServicer):
     ) -> mesh_service_pb2.ListWorkersResponse:
         """List the live workers by id."""
         workers = self._view.current().workers
-        return mesh_service_pb2.ListWorkersResponse(workers=[_worker(workers[key]) for key in sorted(workers)])
+        return mesh_service_pb2.ListWorkersResponse(workers=[worker_to_wire(workers[key]) for key in sorted(workers)])
 
     @answers
     async def ListModels(  # noqa: N802
@@ -50,32 +52,30 @@ class MeshServicer(mesh_service_pb2_grpc.MeshServiceServicer):
         _: Any,  # noqa: ANN401
     ) -> mesh_service_pb2.ListModelsResponse:
         """List models and graphs by name."""
-        snapshot = self._view.current()
-        hosts = self._hosts_of_graphs(snapshot)
-        names, token = page(_names(snapshot), size=request.page_size, token=request.page_token)
-        models = [_model(snapshot, name, hosts) for name in names]
-        return mesh_service_pb2.ListModelsResponse(models=models, next_page_token=token)
+        shown = self._shown()
+        names, token = page(shown.names, size=request.page_size, token=request.page_token)
+        return mesh_service_pb2.ListModelsResponse(models=map(shown.model, names), next_page_token=token)
 
     @answers
     async def GetModel(self, request: mesh_service_pb2.GetModelRequest, _: Any) -> mesh_service_pb2.Model:  # noqa: ANN401, N802
         """Return one model or graph."""
-        snapshot = self._view.current()
-        if request.name not in _names(snapshot):
-            raise reason(snapshot, request.name)
-        return _model(snapshot, request.name, self._hosts_of_graphs(snapshot))
+        shown = self._shown()
+        if request.name not in shown.names:
+            raise reason(shown.snapshot, request.name)
+        return shown.model(request.name)
 
     @answers
     async def ScaleModel(self, request: mesh_service_pb2.ScaleModelRequest, _: Any) -> mesh_service_pb2.Model:  # noqa: ANN401, N802
         """Set how many replicas are kept."""
-        snapshot = self._view.current()
-        if request.name in snapshot.graphs:
+        shown = self._shown()
+        if request.name in shown.snapshot.graphs:
             raise FailedPrecondition(f"{request.name!r} is a graph; scale the models it calls")
         if request.replicas < 1:
             raise InvalidRequest("replicas must be 1 or more, got 0")
-        if request.name not in _names(snapshot):
-            raise reason(snapshot, request.name)
+        if request.name not in shown.names:
+            raise reason(shown.snapshot, request.name)
         spec = await self._registry.scale_model(request.name, request.replicas)
-        message = _model(snapshot, request.name, {})
+        message = shown.model(request.name)
         message.spec.CopyFrom(model_pb2.ModelSpec.FromString(encode_model(spec)))
         return message
 
@@ -96,8 +96,10 @@ class MeshServicer(mesh_service_pb2_grpc.MeshServiceServicer):
         snapshot = view.mirror.snapshot
         ready = [worker for worker in snapshot.workers.values() if worker.state is WorkerState.READY]
         served = {name for worker in ready for name in worker.available}
+        unready = {name for name in snapshot.graphs if view.standing(name).problem}
         if ready:
-            served.update(snapshot.graphs)
+            served.update(snapshot.graphs.keys() - unready)
+        held = itertools.islice(held_versions(view.standings), _MOST_HELD)
         return mesh_service_pb2.MeshStatus(
             mesh=view.mesh,
             etcd_connected=view.mirror.connected,
@@ -109,48 +111,14 @@ class MeshServicer(mesh_service_pb2_grpc.MeshServiceServicer):
             available_models=len(served),
             held_workers=sorted(snapshot.held),
             envoy_pid=view.envoy_pid,
+            held_versions=held_to_wire(held, view.standings),
+            unready_graphs=len(unready),
         )
 
-    def _hosts_of_graphs(self, snapshot: Snapshot) -> dict[str, list[str]]:
-        """Return the workers each graph is listed on; computed once a snapshot, not once a page."""
-        if self._placed is None or self._placed[0] is not snapshot:
-            self._placed = snapshot, _hosts_of_graphs(snapshot)
-        return self._placed[1]
-
-
-def _names(snapshot: Snapshot) -> set[str]:
-    hosted = (model.name for worker in snapshot.workers.values() for model in worker.models)
-    return {*snapshot.models, *snapshot.graphs, *hosted}
-
-
-def _worker(record: WorkerRecord) -> registry_pb2.WorkerRecord:
-    return registry_pb2.WorkerRecord.FromString(encode_worker(record))
-
-
-def _hosts_of_graphs(snapshot: Snapshot) -> dict[str, list[str]]:
-    hosts: dict[str, list[str]] = {}
-    for worker_id, graphs in place_graphs(snapshot).items():
-        for graph in graphs:
-            hosts.setdefault(graph, []).append(worker_id)
-    return hosts
-
-
-def _model(snapshot: Snapshot, name: str, graph_hosts: dict[str, list[str]]) -> mesh_service_pb2.Model:
-    message = mesh_service_pb2.Model(name=name, graph=name in snapshot.graphs)
-    signature = snapshot.signature_of(name)
-    if signature is not None:
-        message.signature.CopyFrom(signature_to_wire(signature))
-    if message.graph:
-        live = model_pb2.HostedModel(
-            name=name, version=str(snapshot.graphs[name].revision), state=model_pb2.MODEL_STATE_AVAILABLE
-        )
-        for worker_id in sorted(graph_hosts.get(name, ())):
-            message.replicas.add(worker_id=worker_id, model=live)
-        return message
-    if name in snapshot.models:
-        message.spec.CopyFrom(model_pb2.ModelSpec.FromString(encode_model(snapshot.models[name])))
-    for worker in dict.fromkeys(worker.worker_id for worker, _ in snapshot.replicas(name)):
-        for hosted in _worker(snapshot.workers[worker]).models:
-            if hosted.name == name:
-                message.replicas.add(worker_id=worker, model=hosted)
-    return message
+    def _shown(self) -> Shown:
+        """Return what there is now; made once a snapshot, not once a page."""
+        snapshot, standings = self._view.current(), self._view.standings
+        last = self._last
+        if last is None or last.snapshot is not snapshot or last.standings is not standings:
+            last = self._last = Shown(snapshot, standings)
+        return last

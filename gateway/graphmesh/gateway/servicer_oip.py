@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from graphmesh.core.errors import InvalidRequest
+from graphmesh.core.errors import FailedPrecondition, InvalidRequest, ModelNotReady
 from graphmesh.core.oip import RPCS, Management
-from graphmesh.gateway.absent import check_timeout, reason
+from graphmesh.gateway.absent import check_timeout
 from graphmesh.gateway.servicer_errors import abort, answers, well_formed
 from graphmesh.oip import open_inference_pb2, open_inference_pb2_grpc
 from graphmesh.v1 import inference_service_pb2_grpc
@@ -51,7 +51,7 @@ class OipServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
     @answers
     async def ModelInfer(self, request: Any, _: Any) -> NoReturn:  # noqa: ANN401, N802
         """Say why the model is not served."""
-        raise reason(self._view.snapshot, request.model_name, request.model_version)
+        raise self._view.absent(request.model_name, request.model_version)
 
     async def ModelStreamInfer(  # noqa: N802
         self, requests: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]
@@ -62,18 +62,18 @@ class OipServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
                 named = well_formed(request)
             except InvalidRequest as error:
                 await abort(context, error)
-            await abort(context, reason(self._view.snapshot, named.model_name, named.model_version))
+            await abort(context, self._view.absent(named.model_name, named.model_version))
 
     @answers
     async def ModelMetadata(self, request: Any, _: Any) -> NoReturn:  # noqa: ANN401, N802
         """Say why the model is not served."""
-        raise reason(self._view.snapshot, request.name, request.version)
+        raise self._view.absent(request.name, request.version)
 
     @answers
     async def ModelReady(self, request: Any, _: Any) -> Any:  # noqa: ANN401, N802
         """Return false for a model that is known, NOT_FOUND for one that is not."""
-        error = reason(self._view.snapshot, request.name, request.version)
-        if error.reason == "MODEL_NOT_READY":
+        error = self._view.absent(request.name, request.version)
+        if isinstance(error, ModelNotReady | FailedPrecondition):
             return open_inference_pb2.ModelReadyResponse(ready=False)
         raise error
 
@@ -98,7 +98,7 @@ class AbsentPredict(inference_service_pb2_grpc.InferenceServiceServicer):
     async def Predict(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:  # noqa: ANN401, N802
         """Say why the model is not served, or that the patience of a REST caller cannot be read."""
         check_timeout(dict(context.invocation_metadata() or ()).get("x-graphmesh-timeout-ms"))
-        raise reason(self._view.snapshot, request.model, request.version)
+        raise self._view.absent(request.model, request.version)
 
     # Nothing is streamed before the error.
     PredictStream = GenerateStream = Predict

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from graphmesh.core.errors import Unavailable
+from graphmesh.core.errors import FailedPrecondition, Unavailable
 from graphmesh.core.oip import EXTENSIONS
 from graphmesh.core.version import software_version
+from graphmesh.gateway.absent import reason
+from graphmesh.gateway.standing import READY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from graphmesh.core.errors import GraphmeshError
+    from graphmesh.gateway.standing import Standing, Standings
     from graphmesh.gateway.xds_server import DiscoveryServer
     from graphmesh.registry.snapshot import Snapshot
 
@@ -67,6 +71,8 @@ class View:
     """The registry's mirror; None until it has listed."""
     envoy_pid: int = 0
     """Envoy's process; 0 while it is not running."""
+    standings: Standings = field(default_factory=dict)
+    """How graphs stand, as of the snapshot that Envoy was last sent; a graph that is not in here is new."""
     about: About = ABOUT
     """This server."""
 
@@ -84,6 +90,20 @@ class View:
     def set_envoy_pid(self, pid: int) -> None:
         """Note which process Envoy is now; 0 for none."""
         self.envoy_pid = pid
+
+    def standing(self, graph: str) -> Standing:
+        """Return how a graph stands."""
+        return self.standings.get(graph, READY)
+
+    def absent(self, model: str, version: str) -> GraphmeshError:
+        """Return why no worker answers calls of a model or graph; see `absent.reason`.
+
+        FailedPrecondition for a graph that works with no version of its models that is served.
+        """
+        standing = self.standing(model)
+        if standing.broken:
+            return FailedPrecondition(f"graph {model!r} is not ready: {standing.problem}", metadata={"model": model})
+        return reason(self.snapshot, model, version)
 
     @property
     def ready(self) -> bool:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from graphmesh.gateway.config import Sockets
     from graphmesh.gateway.placement import Endpoint
+    from graphmesh.gateway.standing import Standings
     from graphmesh.registry.snapshot import Snapshot
 
 __all__ = ["ENDPOINTS", "ROUTE_TABLES", "Resource", "ResourceSet", "build"]
@@ -61,9 +62,9 @@ class ResourceSet:
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
-def build(snapshot: Snapshot, sockets: Sockets) -> ResourceSet:
-    """Return the resources of a snapshot."""
-    workers = endpoints(snapshot)
+def build(snapshot: Snapshot, standings: Standings, sockets: Sockets) -> ResourceSet:
+    """Return the resources of a snapshot in which graphs stand so."""
+    workers = endpoints(snapshot, standings)
     table = json_format.ParseDict(route_configuration(revisions(snapshot)), route_pb2.RouteConfiguration())
     return ResourceSet(
         revision=snapshot.revision,

@@ -2,7 +2,11 @@
 
 A graph exists exactly while its live pointer does. Applying writes the next revision and moves the pointer in one
 transaction; deleting takes the pointer away and leaves the revisions, so that a number is never used for two different
-graphs: requests on their way, and workers that lag, name revisions by number.
+graphs: requests on their way, and workers that lag, name revisions by number. A revision remembers the one it replaced,
+which never changes: going back from it leads there, wherever the pointer has been in between.
+
+Old revisions go when a new one is written, in the same transaction: the newest are kept, and the one that was live
+until then, whatever its age.
 """
 
 from __future__ import annotations
@@ -15,15 +19,20 @@ from graphmesh.core.errors import AlreadyExists, Conflict, InvalidRequest, NotFo
 from graphmesh.core.names import check_model_name
 from graphmesh.registry import wire
 from graphmesh.registry._guarded import Done, Write, change
-from graphmesh.registry.kv import ANSWER_WITHIN_S, Compare, Delete, Put
+from graphmesh.registry.kv import ANSWER_WITHIN_S, MAX_TXN_OPS, Compare, Delete, Put
 from graphmesh.registry.records import GraphRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from graphmesh.core.signature import Signature
     from graphmesh.registry.keys import Keys
-    from graphmesh.registry.kv import KV, KeyValue
+    from graphmesh.registry.kv import KV, KeyValue, Op
 
-__all__ = ["MAX_DOCUMENT_BYTES", "GraphTable"]
+__all__ = ["KEPT_REVISIONS", "MAX_DOCUMENT_BYTES", "GraphTable"]
+
+KEPT_REVISIONS = 100
+"""How many of a graph's newest revisions are kept."""
 
 MAX_DOCUMENT_BYTES = 512 * 1024
 """Largest graph: etcd takes 1.5 MiB in one request."""
@@ -51,18 +60,21 @@ class GraphTable:
             if current and (current.document, current.signature.digest) == (document, signature.digest):
                 return Done(current)
             _check_etag(name, etag, live)
+            known, replaced = await self._numbers(name, timeout_s), _live_revision(live)
             record = GraphRecord(
                 name=name,
                 document=document,
-                revision=await self._next_revision(name, current, timeout_s),
+                revision=1 + max(known, default=0),
                 signature=signature,
                 create_time=round(time.time(), 6),
+                replaces=replaced if replaced in known else 0,
+                live=True,
             )
-            return self._write(record, live)
+            return self._write(record, live, _superfluous(known, record.replaces))
 
         return await change(self._kv, f"graph {name!r}", decide)
 
-    def _write(self, record: GraphRecord, live: KeyValue | None) -> Write[GraphRecord]:
+    def _write(self, record: GraphRecord, live: KeyValue | None, superfluous: Sequence[int]) -> Write[GraphRecord]:
         keys, name = self._keys, record.name
         revision_key = keys.revision(name, record.revision)
         compares = [
@@ -70,18 +82,42 @@ class GraphTable:
             Compare(keys.live(name), live.mod_revision if live else 0),
             Compare(revision_key, 0),
         ]
-        ops = [
+        ops: list[Op] = [
             Put(revision_key, wire.encode_graph(record)),
             Put(keys.live(name), wire.encode_live(record.revision)),
+            *(Delete(keys.revision(name, number)) for number in superfluous),
         ]
         return Write(compares, ops, lambda written_at: replace(record, etag=f'"{written_at}"'))
+
+    async def set_live(self, name: str, revision: int, *, etag: str) -> GraphRecord:
+        """See `Registry.set_live`."""
+        check_model_name(name)
+
+        async def decide(timeout_s: float) -> Done[GraphRecord] | Write[GraphRecord]:
+            live = await self._live(name, timeout_s)
+            if live is None:
+                raise _no_graph(name)
+            item = await self._item(name, revision, timeout_s)
+            record = self._decode(name, item, live) if item else None
+            if item is None or record is None:
+                raise _no_revision(name, revision)
+            if record.live:
+                return Done(record)
+            _check_etag(name, etag, live)
+            return Write(
+                [Compare(live.key, live.mod_revision), Compare(item.key, item.mod_revision)],
+                [Put(live.key, wire.encode_live(revision))],
+                lambda written_at: replace(record, etag=f'"{written_at}"', live=True),
+            )
+
+        return await change(self._kv, f"graph {name!r}", decide)
 
     async def get(self, name: str, revision: int) -> GraphRecord:
         """See `Registry.get_graph`."""
         live = await self._existing(name)
-        found = await self._revision(name, revision or wire.decode_live(live.value), live)
+        found = await self._revision(name, revision or _live_revision(live), live)
         if found is None:
-            raise NotFound(f"graph {name!r} has no readable revision {revision or 'that is live'}")
+            raise _no_revision(name, revision)
         return found
 
     async def revisions(self, name: str) -> tuple[GraphRecord, ...]:
@@ -124,36 +160,56 @@ class GraphTable:
 
     async def _current(self, name: str, live: KeyValue | None, timeout_s: float) -> GraphRecord | None:
         """Return the live revision; None also if it cannot be read, so that applying again repairs it."""
-        if live is None:
-            return None
-        try:
-            return await self._revision(name, wire.decode_live(live.value), live, timeout_s)
-        except InvalidRequest:
-            return None
+        return await self._revision(name, _live_revision(live), live, timeout_s) if live else None
 
     async def _revision(
         self, name: str, revision: int, live: KeyValue, timeout_s: float = ANSWER_WITHIN_S
     ) -> GraphRecord | None:
+        item = await self._item(name, revision, timeout_s)
+        return self._decode(name, item, live) if item else None
+
+    async def _item(self, name: str, revision: int, timeout_s: float) -> KeyValue | None:
         listing = await self._kv.get([self._keys.revision(name, revision)], timeout_s=timeout_s)
-        return self._decode(name, listing.items[0], live) if listing.items else None
+        return listing.items[0] if listing.items else None
 
     def _decode(self, name: str, item: KeyValue, live: KeyValue) -> GraphRecord | None:
         key = self._keys.parse(item.key)
+        if key is None:
+            return None
+        is_live = key.revision == _live_revision(live)
         try:
-            return wire.decode_graph(name, key.revision, item.value, etag=wire.etag_of(live)) if key else None
+            return wire.decode_graph(name, key.revision, item.value, etag=wire.etag_of(live), live=is_live)
         except InvalidRequest:
             return None
 
-    async def _next_revision(self, name: str, current: GraphRecord | None, timeout_s: float) -> int:
-        if current:
-            return current.revision + 1
+    async def _numbers(self, name: str, timeout_s: float) -> list[int]:
+        """Return the numbers of all revisions that are kept, in no order."""
         listing = await self._kv.list(self._keys.revisions(name), keys_only=True, timeout_s=timeout_s)
         keys = (self._keys.parse(item.key) for item in listing.items)
-        return 1 + max((key.revision for key in keys if key), default=0)
+        return [key.revision for key in keys if key]
+
+
+def _superfluous(known: Iterable[int], replaced: int) -> list[int]:
+    """Return the revisions that go when one more is written, as many as fit into its transaction."""
+    old = sorted(known, reverse=True)[KEPT_REVISIONS - 1 :]
+    return [number for number in old if number != replaced][: MAX_TXN_OPS - 2]
+
+
+def _live_revision(live: KeyValue | None) -> int:
+    """Return the revision that a live pointer names; 0 without one, or for one that cannot be read."""
+    try:
+        return wire.decode_live(live.value) if live else 0
+    except InvalidRequest:
+        return 0
 
 
 def _no_graph(name: str) -> NotFound:
     return NotFound(f"no graph is named {name!r}; `graphmesh graph list` lists them")
+
+
+def _no_revision(name: str, revision: int) -> NotFound:
+    what = revision or "that is live"
+    return NotFound(f"graph {name!r} has no readable revision {what}; `graphmesh graph revisions {name}` lists them")
 
 
 def _check_etag(name: str, etag: str, live: KeyValue | None) -> None:

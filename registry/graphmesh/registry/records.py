@@ -175,11 +175,17 @@ class GraphRecord:
     """When it was applied, Unix seconds."""
     etag: str = ""
     """The live pointer's version, quoted, for guarded updates."""
+    replaces: int = 0
+    """The revision that was live until this one was applied; 0 for none."""
+    live: bool = False
+    """Whether requests run on it."""
 
     def __post_init__(self) -> None:
         check_model_name(self.name)
         if self.revision < 1:
             raise InvalidRequest(f"graph {self.name!r}: revisions count from 1, got {self.revision}")
+        if not 0 <= self.replaces < self.revision:
+            raise InvalidRequest(f"graph {self.name!r}: a revision replaces an older one, got {self.replaces}")
 
 
 def _check_host(host: str) -> None:

@@ -157,6 +157,8 @@ class Registry:
     async def put_graph(self, name: str, document: bytes, signature: Signature, *, etag: str = "") -> GraphRecord:
         """Write a graph's next revision and make it live; if the live one is equal, return that.
 
+        The newest 100 revisions are kept, and the one that was live until then.
+
         Args:
             name: The graph's name.
             document: The serialized `graphmesh.v1.Graph`, at most 512 KiB.
@@ -171,6 +173,17 @@ class Registry:
                 (UNAVAILABLE, retry: same).
         """
         return await self._graphs.put(name, document, signature, etag=etag)
+
+    async def set_live(self, name: str, revision: int, etag: str = "") -> GraphRecord:
+        """Make a revision that exists the live one; if it is, nothing changes.
+
+        Raises:
+            NotFound: no such graph or revision (NOT_FOUND, retry: no).
+            Conflict: the graph is not at ``etag`` any more (ABORTED, retry: after reading again).
+            RegistryUnavailable: etcd does not answer; the change may have been made, repeating it is safe
+                (UNAVAILABLE, retry: same).
+        """
+        return await self._graphs.set_live(name, revision, etag=etag)
 
     async def get_graph(self, name: str, revision: int = 0) -> GraphRecord:
         """Return a revision of a graph; 0 is the live one. Raises NotFound."""

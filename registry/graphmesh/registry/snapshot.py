@@ -62,6 +62,20 @@ class Snapshot:
             if worker.state is WorkerState.READY and hosted.state is ModelState.AVAILABLE
         )
 
+    @functools.cached_property
+    def served(self) -> Mapping[str, Mapping[str, Signature]]:
+        """The signatures of models that requests may be sent to now, by model and version.
+
+        While replicas of one version differ, as when one was loaded again, that of the first worker by id counts.
+        """
+        found: defaultdict[str, dict[str, Signature]] = defaultdict(dict)
+        for name in self._replicas:
+            for _, hosted in self.available(name):
+                signature = self.signatures.get(hosted.signature_digest)
+                if signature is not None:
+                    found[name].setdefault(hosted.version, signature)
+        return dict(found)
+
     def signature_of(self, name: str) -> Signature | None:
         """Return what a model or graph takes and gives.
 

@@ -142,7 +142,7 @@ class View:
             item = self._items.get(self._keys.revision(name, revision))
             if item is None:
                 raise InvalidRequest(f"graph {name!r}: the live revision must exist, got {revision}")  # noqa: TRY301
-            return wire.decode_graph(name, revision, item.value, etag=wire.etag_of(live))
+            return wire.decode_graph(name, revision, item.value, etag=wire.etag_of(live), live=True)
         except Exception as error:  # noqa: BLE001 - whatever a stranger's value does, it costs only its own key
             self._warn(live, error)
             return None

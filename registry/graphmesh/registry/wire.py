@@ -210,17 +210,18 @@ def canonical_document(name: str, document: bytes) -> bytes:
 
 
 def encode_graph(record: GraphRecord) -> bytes:
-    """Return the value of a revision's key; the etag is never stored."""
+    """Return the value of a revision's key; the etag, and whether it is live, are never stored."""
     message = graph_pb2.GraphRevision(
         graph=graph_pb2.Graph.FromString(record.document),
         revision=record.revision,
         signature=signature_to_wire(record.signature),
+        replaces=record.replaces,
     )
     message.create_time.FromMicroseconds(round(record.create_time * 1e6))
     return _bytes(message)
 
 
-def decode_graph(name: str, revision: int, value: bytes, *, etag: str = "") -> GraphRecord:
+def decode_graph(name: str, revision: int, value: bytes, *, etag: str = "", live: bool = False) -> GraphRecord:
     """Return the record in a revision's key, or raise InvalidRequest."""
     message = _parse(graph_pb2.GraphRevision, value)
     _same_name("graph name", message.graph.name, name)
@@ -233,6 +234,8 @@ def decode_graph(name: str, revision: int, value: bytes, *, etag: str = "") -> G
         signature=signature_from_wire(message.signature),
         create_time=message.create_time.ToMicroseconds() / 1e6,
         etag=etag,
+        replaces=message.replaces,
+        live=live,
     )
 
 

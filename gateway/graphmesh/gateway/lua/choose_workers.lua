@@ -10,6 +10,11 @@ local function valid_number(text, digits)
   return #text <= digits and text:match("^%d+$") ~= nil
 end
 
+-- As names and revisions in x-graphmesh-graph-revisions: inner=3,other=1.
+local function valid_revisions(text)
+  return #text <= 4096 and text:match("^[a-z0-9._=,-]+$") ~= nil
+end
+
 -- As the value of grpc-timeout, which has up to eight digits.
 local function grpc_timeout(milliseconds)
   if milliseconds < 1e8 then return string.format("%dm", milliseconds) end
@@ -59,8 +64,12 @@ function envoy_on_request(handle)
   if version == "" then version = nil end
   if not valid_name(model) or (version and not valid_number(version, 18)) then return end
 
-  local depth = headers:get("x-graphmesh-depth")
+  -- Workers that call graphs elsewhere set these, and outsiders may; what no worker could read is not passed on.
+  local depth, calls = headers:get("x-graphmesh-depth"), headers:get("x-graphmesh-calls")
+  local revisions = headers:get("x-graphmesh-graph-revisions")
   if depth and not valid_number(depth, 4) then headers:remove("x-graphmesh-depth") end
+  if calls and not valid_number(calls, 9) then headers:remove("x-graphmesh-calls") end
+  if revisions and not valid_revisions(revisions) then headers:remove("x-graphmesh-graph-revisions") end
 
   -- Live graph revisions are the virtual host's metadata: a graph's version is a revision, and any executor has them all.
   local revision = handle:virtualHost():metadata():get(model)
