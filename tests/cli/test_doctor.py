@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -44,9 +46,27 @@ def test_a_machine_without_a_mesh(doctor: Callable[..., tuple[int, Findings]]) -
     address = f"127.0.0.1:{free_port()}"
     code, findings = doctor(address)
     assert findings["mesh"] == ("note", f"none at {address}; start one with: graphmesh up")
-    assert {"python", "envoy", "etcd binary", "disk"} <= findings.keys()
+    assert {"python", "envoy", "etcd binary", "disk", "extra tracing", "demo's models"} <= findings.keys()
     assert findings["envoy"][0] == "ok"
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*", findings["envoy"][1])
     assert (code == 1) == any(verdict == "problem" for verdict, _ in findings.values())
+
+
+def test_what_is_not_installed(doctor: Callable[..., tuple[int, Findings]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo's models and tracing are notes that say what to run, and no problem."""
+
+    def missing(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    monkeypatch.setattr("graphmesh.cli.doctor._EXTRAS", {"not_there.sdk": "tracing"})
+    _, findings = doctor(f"127.0.0.1:{free_port()}")
+    assert findings["extra tracing"] == (
+        "note",
+        "not installed; if you need it: pip install 'graphmesh[tracing]'",
+    )
+    verdict, detail = findings["demo's models"]
+    assert (verdict, "pip install --no-deps --ignore-requires-python rapidocr-onnxruntime" in detail) == ("note", True)
 
 
 def test_something_else_on_the_port(doctor: Callable[..., tuple[int, Findings]], fake_gateway: FakeGateway) -> None:
@@ -78,6 +98,25 @@ def test_a_mesh_in_trouble(doctor: Callable[..., tuple[int, Findings]], fake_gat
     assert findings["mesh's etcd"][0] == "problem"
     assert findings["model bad"] == ("problem", "w-1: bad.onnx: not a model")
     assert findings["model lost"] == ("problem", "no replica; start a worker that hosts it")
+
+
+def test_contracts(doctor: Callable[..., tuple[int, Findings]], fake_gateway: FakeGateway) -> None:
+    """A version that a graph does not use is a note with the edge; a graph that is not ready is a problem."""
+    held = {"version": "2", "graph": "g", "used_version": "1", "reason": "edge a.y -> b.x: FP32 does not fit INT64"}
+    available = replica("MODEL_STATE_AVAILABLE")
+    model = {"name": "m", "replicas": [available], "held": [held]}
+    graphs = [
+        {"name": "g", "graph": True, "replicas": [available], "held": [held]},
+        {"name": "stuck", "graph": True, "replicas": [replica("MODEL_STATE_FAILED")], "problem": "node b: no model"},
+        {"name": "nowhere", "graph": True},
+    ]
+    fake_gateway.answers(mesh(models=[model, *graphs]))
+    code, findings = doctor(fake_gateway.address)
+    assert findings["model m@2"] == ("note", f"graph g goes on with version 1: {held['reason']}")
+    assert findings["graph stuck"] == ("problem", "node b: no model")
+    assert findings["graph nowhere"] == ("problem", "no worker is ready to run it; start one")
+    assert "graph g" not in findings
+    assert code == 1
 
 
 def test_etcd_that_does_not_answer(doctor: Callable[..., tuple[int, Findings]]) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from graphmesh.cli.http import Answer, post_lines
-from graphmesh.cli.infer import checked, timing_rows
+from graphmesh.cli.infer import checked
 from graphmesh.core.errors import Code, GraphmeshError, InvalidRequest, NotFound, Unavailable
 
 if TYPE_CHECKING:
@@ -22,7 +24,16 @@ if TYPE_CHECKING:
 
     Run = Callable[..., tuple[int, str, str]]
 
-NODE = {"node": "read", "target": "ocr-read", "worker": "w-1", "fused": False, "calls": 3, "duration_ms": 12.34}
+NODE = {
+    "node": "read",
+    "kind": "model",
+    "target": "ocr-read",
+    "worker": "w-1",
+    "fused": False,
+    "calls": 3,
+    "start_ms": 0.0,
+    "duration_ms": 12.34,
+}
 
 
 @pytest.fixture
@@ -131,29 +142,27 @@ def test_json_output_is_the_answer(infer: Run, fake_gateway: FakeGateway) -> Non
     assert json.loads(infer("m", "--explain", "-o", "json")[1]) == answer
 
 
-def test_timings_are_shown_on_request(infer: Run, fake_gateway: FakeGateway) -> None:
-    """`--explain` adds a table of the nodes; a single model has none and that is no error."""
-    fake_gateway.answers({"outputs": {"y": 1}, "explain": {"nodes": [NODE]}})
-    assert ["read", "ocr-read", "w-1", "remote", "3", "12.3"] in [
-        line.split() for line in infer("m", "--explain")[1].splitlines()
+def test_a_waterfall_is_drawn_on_request(infer: Run, fake_gateway: FakeGateway) -> None:
+    """`--explain` adds a row for each step; an answer that explains nothing is no error."""
+    fake_gateway.answers({"outputs": {"y": 1}, "explain": {"duration_ms": 12.34, "nodes": [NODE]}})
+    drawn = infer("m", "--explain")[1]
+    assert ["read", "model", "ocr-read", "remote", "w-1", "3", "12.3", "-" * 44] in [
+        line.split() for line in drawn.splitlines()
     ]
     fake_gateway.answers({"outputs": {"y": 1}})
     code, out, _ = infer("m", "--explain")
-    assert (code, out.splitlines()[-1]) == (0, "no nodes")
+    assert (code, out.splitlines()[0].split()) == (0, ["Output", "Value"])
 
 
-def test_timing_rows() -> None:
-    """A node that ran in the same process is fused; the nodes of a nested graph follow, summed over its calls."""
-    local = {"node": "a", "target": "m", "worker": "w-2", "fused": True, "calls": 1, "duration_ms": 1}
-    nested = {"node": "g", "target": "graph", "worker": "w-2", "fused": False, "calls": 2, "duration_ms": 9}
-    nested["nested"] = [{"nodes": [local]}, {"nodes": [local, NODE]}]
-    assert timing_rows([NODE, local, nested]) == [
-        ("read", "ocr-read", "w-1", "remote", 3, "12.3"),
-        ("a", "m", "w-2", "fused", 1, "1.0"),
-        ("g", "graph", "w-2", "remote", 2, "9.0"),
-        ("g > a", "m", "w-2", "fused", 2, "2.0"),
-        ("g > read", "ocr-read", "w-1", "remote", 3, "12.3"),
-    ]
+def test_a_waterfall_is_written_on_request(infer: Run, fake_gateway: FakeGateway, tmp_path: Path) -> None:
+    """`--explain-html` asks for an explanation, writes it as a page, and says where; what cannot be written is said."""
+    fake_gateway.answers({"outputs": {"y": 1}, "explain": {"graph": "g", "duration_ms": 12.34, "nodes": [NODE]}})
+    code, out, err = infer("m", "--explain-html", str(tmp_path / "call.html"))
+    assert (code, "Step" in out, err) == (0, False, f"waterfall: {tmp_path}/call.html\n")
+    assert fake_gateway.requests[-1][1]["x-graphmesh-explain"] == "1"
+    assert "<b>read</b>" in (tmp_path / "call.html").read_text()
+    code, _, err = infer("m", "--explain-html", str(tmp_path / "none" / "call.html"))
+    assert (code, err) == (2, f"graphmesh: {tmp_path}/none/call.html: cannot be written: No such file or directory\n")
 
 
 @pytest.mark.parametrize(
@@ -260,14 +269,33 @@ def test_answers_come_as_they_are_made() -> None:
         thread.join()
 
 
-def test_a_call_that_takes_too_long(infer: Run, fake_gateway: FakeGateway) -> None:
-    """Whoever gave up, Envoy or the worker: the model, the time and the option are named."""
+def test_a_call_that_takes_too_long(infer: Run, fake_gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever gave up, Envoy or the worker: what was called, the time and the option are named."""
+    clock = itertools.count(step=1.6)
+    monkeypatch.setattr("graphmesh.cli.infer.time", SimpleNamespace(monotonic=lambda: next(clock)))
     fake_gateway.answers({"error": "downstream duration timeout", "code": 4}, status=504)
     assert infer("slow", "--timeout", "1.5") == (
         1,
         "",
-        "graphmesh: model 'slow' did not answer within 1.5 s; give it longer with --timeout\n",
+        "graphmesh: 'slow' did not answer within 1.5 s; give it longer with --timeout\n",
     )
+
+
+def test_a_time_limit_inside_the_mesh(infer: Run, fake_gateway: FakeGateway) -> None:
+    """A step's own limit, which passed long before this command's, is told as it is."""
+    fake_gateway.answers({"error": "graph g, node a: it may take 0.005 s, and took longer", "code": 4}, status=504)
+    told = "graphmesh: graph g, node a: it may take 0.005 s, and took longer\n"
+    assert infer("g", "--timeout", "600") == (1, "", told)
+
+
+def test_degraded_answers_say_so(infer: Run, fake_gateway: FakeGateway) -> None:
+    """Beside the table, for people; programs find it in the answer."""
+    answer = {"outputs": {"y": 1}, "degraded": ["s", "t/u"]}
+    fake_gateway.answers(answer)
+    code, out, errors = infer("safe")
+    assert (code, "degraded" in out, errors) == (0, False, "degraded: s, t/u\n")
+    code, out, errors = infer("safe", "-o", "json")
+    assert (code, json.loads(out), errors) == (0, answer, "")
 
 
 def test_headers_are_sent_along(infer: Run, fake_gateway: FakeGateway) -> None:

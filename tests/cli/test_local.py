@@ -24,6 +24,17 @@ def test_the_run_folder_is_beside_the_mesh_file(tmp_path: Path, monkeypatch: pyt
     assert local.default_run_dir(Path("sub/mesh.yaml")) == tmp_path.resolve() / "sub/.graphmesh"
 
 
+def test_the_run_folder_of_a_folder_around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The nearest folder that a mesh ran from counts; one without a mesh's state does not, nor if a file is given."""
+    (tmp_path / "project/sub/deep").mkdir(parents=True)
+    (tmp_path / "project/sub/.graphmesh").mkdir()
+    (tmp_path / "project/.graphmesh").mkdir()
+    write_state(tmp_path / "project/.graphmesh", MeshState(supervisor=mark(os.getpid()), phase="ready", gateway="g:1"))
+    monkeypatch.chdir(tmp_path / "project/sub/deep")
+    assert local.default_run_dir(None) == tmp_path / "project/.graphmesh"
+    assert local.default_run_dir(Path("mesh.yaml")) == tmp_path / "project/sub/deep/.graphmesh"
+
+
 def test_flags_win_over_the_file() -> None:
     """A flag replaces what mesh.yaml says, 0 included; a flag not given leaves it."""
     mesh = MeshFile(mesh="m", gateway=GatewayEntry(bind="::1", port=1, grpc_port=2, metrics_port=3))
@@ -124,12 +135,13 @@ def test_detached_beside_a_running_mesh(tmp_path: Path) -> None:
     ("last", "reason"),
     [
         ("write('failed', 'port 8000 is taken')", "^port 8000 is taken$"),
+        ("print('graphmesh: the error', flush=True)", "^the error$"),
         ("pass", "graphmesh up ended with exit code 4; see .*up.log"),
     ],
 )
 def test_detached_fails_with_the_reason(program: Path, tmp_path: Path, last: str, reason: str) -> None:
-    """If the mesh does not start, its own reason is the error, or where to look."""
-    program.write_text(f"{HEAD}\n{last}\nprint('last words')\nprint('graphmesh: the error', flush=True)\nsys.exit(4)")
+    """If the mesh does not start, its own reason is the error, or its last error line, or where to look."""
+    program.write_text(f"{HEAD}\n{last}\nprint('last words', flush=True)\nsys.exit(4)")
     said: list[str] = []
     with pytest.raises(StartFailed, match=reason):
         local.start_detached([str(tmp_path)], tmp_path, say=said.append)

@@ -168,6 +168,9 @@ def test_the_mesh_of_this_folder(
     monkeypatch.setenv("GRAPHMESH_GATEWAY_ADDRESS", nowhere)
     assert graphmesh("infer", "m")[0] == 3
     monkeypatch.delenv("GRAPHMESH_GATEWAY_ADDRESS")
+    (tmp_path / "models").mkdir()
+    monkeypatch.chdir(tmp_path / "models")  # as git does: a folder around counts
+    assert graphmesh("infer", "m")[0] == 0
     write_state(run_dir, MeshState(supervisor=me, phase="failed", gateway=fake_gateway.address))
     assert control._gateway() == "127.0.0.1:8000"
 

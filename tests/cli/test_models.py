@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from graphmesh.cli.models import _described, _error, _trouble, ready
+from graphmesh.cli.models import _broken_since, _described, _error, _trouble, _unready, held_row, ready
 from graphmesh.core.errors import Unavailable
 from graphmesh.v1 import mesh_service_pb2, model_pb2
 
@@ -27,6 +27,25 @@ def test_a_refusal(graphmesh: Run, fake_gateway: FakeGateway, what: str) -> None
     assert (code, errors) == (1, "graphmesh: model 'm': version 1: m.py: no\n")
     path, _, body = fake_gateway.requests[-1]
     assert (path, body) == (f"/v2/repository/models/m/{what}", b"{}")
+
+
+def test_graphs_that_a_load_breaks(fake_gateway: FakeGateway) -> None:
+    """Named are those that were ready before, as soon as the mesh says so."""
+    models = [{"name": "m", "problem": "none of its own"}, {"name": "old", "graph": True, "problem": "broken long ago"}]
+    fake_gateway.answers({"models": models})
+    before = _unready(fake_gateway.address)
+    assert before == {"old": "broken long ago"}
+    said = iter([before, before, {**before, "g": "edge a.y -> b.x"}])
+    assert _broken_since(before, lambda: next(said)) == {"g": "edge a.y -> b.x"}
+
+
+def test_a_load_that_breaks_nothing(fake_gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is waited a moment for, and no longer; a mesh that does not say which graphs are not ready breaks none."""
+    monkeypatch.setattr("graphmesh.cli.models._SETTLE_S", 0.0)
+    assert _broken_since({}, dict) == {}
+    for status, body in ((404, b"no"), (200, b"<html>"), (200, b"[]"), (200, b'{"models": [1]}')):
+        fake_gateway.status, fake_gateway.body = status, body
+        assert _unready(fake_gateway.address) == {}
 
 
 def test_nobody_answers(graphmesh: Run) -> None:
@@ -56,3 +75,16 @@ def test_how_replicas_are_shown() -> None:
         model.replicas.add(worker_id=f"w{number}", model=hosted)
     assert ready(model) == "2/3"
     assert _trouble(model) == "w1: reload failed: x; w2: unloaded"
+
+
+def test_how_contracts_are_shown() -> None:
+    """A version that is held is trouble of its model, not of the graph, whose trouble is why it is not ready."""
+    model = mesh_service_pb2.Model(name="m")
+    model.replicas.add(worker_id="w", model=model_pb2.HostedModel(state=model_pb2.MODEL_STATE_AVAILABLE))
+    held = model.held.add(model="m", version="2", graph="g", reason="edge a.y -> b.x", used_version="1")
+    assert _trouble(model) == "version 2 is held for graph g: edge a.y -> b.x"
+    assert held_row(held) == ("m@2", "g", "version 1", "edge a.y -> b.x")
+    graph = mesh_service_pb2.Model(name="g", graph=True, held=model.held, replicas=model.replicas)
+    assert _trouble(graph) == ""
+    graph.problem = "node b: no model"
+    assert _trouble(graph) == "node b: no model"

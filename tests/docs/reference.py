@@ -1,7 +1,8 @@
-"""The reference parts of docs/mesh-yaml.md and docs/cli.md, written from the code: `python -m tests.docs.reference`.
+"""The reference parts of documents, written from the code: `python -m tests.docs.reference`.
 
-What the code says is authoritative: field docstrings of the mesh file's classes, and click's options and help. Both
-documents carry the written text between two markers; everything around them is prose.
+What the code says is authoritative: field docstrings of the mesh file's classes, click's options and help, and the
+table of failures that the tests of graphs run. Documents carry the written text between two markers; everything around
+them is prose.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from graphmesh.cli.main import cli
 from graphmesh.cli.mesh_file import GatewayEntry, MeshFile, ModelEntry, WorkerEntry
 from graphmesh.worker.config import Isolation
 from graphmesh.worker.layouts.entry import BatchingEntry
+from tests.graph.failure_table import failure_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -142,7 +144,11 @@ def cli_reference() -> str:
     return "\n".join(_command(name, command) for name, command in commands())
 
 
-REFERENCES = {ROOT / "docs/mesh-yaml.md": mesh_file_reference, ROOT / "docs/cli.md": cli_reference}
+REFERENCES = {
+    ROOT / "docs/mesh-yaml.md": mesh_file_reference,
+    ROOT / "docs/cli.md": cli_reference,
+    ROOT / "docs/graphs.md": failure_reference,
+}
 
 
 def written(document: Path) -> str:

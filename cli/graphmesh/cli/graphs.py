@@ -1,4 +1,4 @@
-"""`graphmesh graph`: apply, list, show and delete composition graphs."""
+"""`graphmesh graph`: apply, list, get and delete composition graphs; its other commands are in `graph_...`."""
 
 from __future__ import annotations
 
@@ -6,25 +6,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from google.protobuf.json_format import MessageToDict
 
-from graphmesh.cli.control import as_document, ask, ask_for_all, gateway_option
+from graphmesh.cli import graph_revisions
+from graphmesh.cli.control import as_document, ask, gateway_option
+from graphmesh.cli.graph_advice import advise
+from graphmesh.cli.graph_calls import get_revision, list_revisions
+from graphmesh.cli.graph_import import import_
+from graphmesh.cli.graph_pictures import explain, show
 from graphmesh.cli.output import emit, output_option, signature_rows
-from graphmesh.core.errors import InvalidGraph, InvalidRequest
+from graphmesh.core.errors import InvalidRequest, NotFound
 from graphmesh.core.wire import signature_from_wire
-from graphmesh.graph.explain import to_mermaid, to_text
-from graphmesh.graph.text import dump_textproto, dump_yaml, parse_textproto, parse_yaml
-from graphmesh.graph.validate import type_graph
-from graphmesh.graph.wire import graph_from_wire, graph_to_wire
-from graphmesh.v1 import graph_pb2, graph_service_pb2, mesh_service_pb2
+from graphmesh.graph.callees import callees_first
+from graphmesh.graph.forms.text import dump_textproto, dump_yaml, parse_textproto, parse_yaml
+from graphmesh.graph.forms.wire import graph_from_wire, graph_to_wire
+from graphmesh.v1 import graph_pb2, graph_service_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
-    from graphmesh.core.signature import TensorSpec
     from graphmesh.graph.spec import Graph
 
-__all__ = ["graph", "load_graph"]
+__all__ = ["graph", "load_graph", "load_graphs"]
 
 
 def load_graph(path: Path) -> Graph:
@@ -43,10 +45,19 @@ def load_graph(path: Path) -> Graph:
         raise type(error)(f"{path}: {error.message}") from None
 
 
+def load_graphs(paths: Iterable[str]) -> dict[str, Graph]:
+    """Read graphs as above; return them by their files, each after those that it calls."""
+    read = [(path, load_graph(Path(path))) for path in dict.fromkeys(paths)]
+    return dict(read[at] for at in callees_first([graph for _, graph in read]))
+
+
 @click.group()
 def graph() -> None:
-    """Apply, list, show and delete composition graphs."""
+    """Compose models into graphs: check and apply them, look at them, go back to what they were."""
 
+
+for command in (show, explain, advise, import_, *graph_revisions.commands):
+    graph.add_command(command)
 
 _file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 
@@ -57,12 +68,35 @@ _file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @gateway_option
 @output_option
 def apply(file: Path, etag: str, gateway: str, output: str) -> None:
-    """Check the graph in FILE and make it live."""
+    """Check the graph in FILE and make it live, as a new revision; what is live already makes none.
+
+    \b
+    graphmesh graph apply ocr.yaml
+    graphmesh graph apply ocr.yaml --etag '"42"'
+    """  # noqa: D301 - click reads the backspace as: keep these lines
     loaded = load_graph(file)
+    before = _live(gateway, loaded.name)
     request = graph_service_pb2.ApplyGraphRequest(graph=graph_to_wire(loaded), etag=etag)
-    revision: graph_pb2.GraphRevision = ask(gateway, lambda client: client.graphs.ApplyGraph, request)
-    rows = [(loaded.name, revision.revision, len(loaded.nodes))]
-    emit(output, as_document(revision), columns=("Graph", "Revision", "Nodes"), rows=rows)
+    after: graph_pb2.GraphRevision = ask(gateway, lambda client: client.graphs.ApplyGraph, request)
+    if before is not None and before.etag == after.etag:
+        change = (str(after.revision), "nothing: it is live already")
+    elif after.replaces:
+        if before is None or before.revision != after.replaces:  # someone else was faster
+            before = get_revision(gateway, loaded.name, after.replaces)
+        old, new = graph_from_wire(before.graph), graph_from_wire(after.graph)
+        models = "" if old != new else ", with other types of its models"
+        change = (f"{after.replaces} -> {after.revision}", graph_revisions.changes(old, new) + models)
+    else:
+        change = (str(after.revision), graph_revisions.changes(None, loaded))
+    emit(output, as_document(after), columns=("Graph", "Revision", "Change"), rows=[(loaded.name, *change)])
+
+
+def _live(gateway: str, name: str) -> graph_pb2.GraphRevision | None:
+    """Return the live revision of a graph, None if there is no such graph."""
+    try:
+        return get_revision(gateway, name, 0)
+    except NotFound:
+        return None
 
 
 @graph.command()
@@ -76,17 +110,6 @@ def validate(file: Path, gateway: str, output: str) -> None:
     answer: graph_service_pb2.ValidateGraphResponse = ask(gateway, lambda client: client.graphs.ValidateGraph, request)
     rows = signature_rows(signature_from_wire(answer.signature))
     emit(output, as_document(answer), columns=("What", "Name", "Type"), rows=rows)
-
-
-def _get(gateway: str, name: str, revision: int) -> graph_pb2.GraphRevision:
-    request = graph_service_pb2.GetGraphRequest(name=name, revision=revision)
-    found: graph_pb2.GraphRevision = ask(gateway, lambda client: client.graphs.GetGraph, request)
-    return found
-
-
-def _list(gateway: str) -> list[graph_pb2.GraphRevision]:
-    request = graph_service_pb2.ListGraphsRequest(page_size=1000)
-    return ask_for_all(gateway, lambda client: client.graphs.ListGraphs, request, "graphs")
 
 
 @graph.command()
@@ -106,7 +129,7 @@ def _list(gateway: str) -> list[graph_pb2.GraphRevision]:
 )
 def get(name: str, revision: int, form: str, gateway: str, output: str) -> None:
     """Print a graph as it was applied, ready to edit and apply again."""
-    found = _get(gateway, name, revision)
+    found = get_revision(gateway, name, revision)
     if output == "json":
         emit("json", as_document(found), columns=(), rows=())
         return
@@ -120,49 +143,19 @@ def get(name: str, revision: int, form: str, gateway: str, output: str) -> None:
 @output_option
 def list_(gateway: str, output: str) -> None:
     """List the graphs with their live revisions."""
-    found = _list(gateway)
+    found = list_revisions(gateway)
     rows = [(r.graph.name, r.revision, len(r.graph.nodes), r.create_time.ToJsonString()) for r in found]
-    document = {"graphs": [MessageToDict(r, preserving_proto_field_name=True) for r in found]}
+    document = {"graphs": [as_document(r) for r in found]}
     emit(output, document, columns=("Graph", "Revision", "Nodes", "Applied"), rows=rows)
 
 
 @graph.command()
 @click.argument("name")
-@click.option("--revision", type=click.IntRange(min=0), default=0, help="A revision; 0 is the live one.")
-@click.option(
-    "--as",
-    "form",
-    type=click.Choice(["text", "mermaid"]),
-    default="text",
-    show_default=True,
-    help="The drawing's form.",
-)
-@gateway_option
-def show(name: str, revision: int, form: str, gateway: str) -> None:
-    """Draw a graph."""
-    source = graph_from_wire(_get(gateway, name, revision).graph)
-    types = _types(gateway, source)
-    click.echo(to_mermaid(source, types) if form == "mermaid" else to_text(source, types))
-
-
-def _types(gateway: str, source: Graph) -> Mapping[str, TensorSpec]:
-    """Return the types of a graph's tensors; none if it does not fit the mesh's models any more."""
-    request = mesh_service_pb2.ListModelsRequest(page_size=1000)
-    models = ask_for_all(gateway, lambda client: client.mesh.ListModels, request, "models")
-    signatures = {model.name: signature_from_wire(model.signature) for model in models if model.HasField("signature")}
-    graphs = {revision.graph.name: graph_from_wire(revision.graph) for revision in _list(gateway)}
-    try:
-        return type_graph(source, signatures.get, graphs=graphs.get).tensors
-    except InvalidGraph:
-        return {}
-
-
-@graph.command()
-@click.argument("name")
 @click.option("--etag", default="", help="Delete only the live revision that has this etag.")
+@click.option("--force", is_flag=True, help="Delete it although other graphs call it; they are not ready then.")
 @gateway_option
-def delete(name: str, etag: str, gateway: str) -> None:
-    """Take a graph out of service; calls in flight finish."""
-    request = graph_service_pb2.DeleteGraphRequest(name=name, etag=etag)
+def delete(name: str, etag: str, gateway: str, *, force: bool) -> None:
+    """Take a graph out of service; calls in flight finish. One that other graphs call is kept, unless forced."""
+    request = graph_service_pb2.DeleteGraphRequest(name=name, etag=etag, force=force)
     ask(gateway, lambda client: client.graphs.DeleteGraph, request)
     click.echo(f"deleted {name}")

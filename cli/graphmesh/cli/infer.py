@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import sys
+import time
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -19,13 +20,14 @@ import click
 from graphmesh.cli.control import gateway_option
 from graphmesh.cli.http import Answer, post, post_lines, refusal
 from graphmesh.cli.output import emit, output_option
+from graphmesh.cli.waterfall import draw_waterfall, write_waterfall
 from graphmesh.core.errors import DeadlinePassed, InvalidRequest, Unavailable, Unsupported
 from graphmesh.core.names import check_model_name, check_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["checked", "infer", "timing_rows"]
+__all__ = ["checked", "infer"]
 
 _WIDEST = 100
 _PATIENCE_S = 5.0
@@ -50,7 +52,12 @@ _WANTS_TEXT = "must be strings"
 @click.option(
     "--header", "headers", multiple=True, metavar="NAME=VALUE", help="A header to send along; repeat for several."
 )
-@click.option("--explain", is_flag=True, help="Also show what each node of a graph took.")
+@click.option("--explain", is_flag=True, help="Also draw what each step of a graph took, and what on.")
+@click.option(
+    "--explain-html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write what --explain draws to this file, as a web page.",
+)
 @gateway_option
 @output_option
 def infer(
@@ -61,6 +68,7 @@ def infer(
     timeout_s: float,
     record: Path | None,
     headers: tuple[str, ...],
+    explain_html: Path | None,
     gateway: str,
     output: str,
     *,
@@ -74,22 +82,31 @@ def infer(
     \b
     graphmesh infer ocr image=@scan.png
     graphmesh infer add x='[1, 2, 3]'
+    graphmesh infer ocr image=@scan.png --explain
     """  # noqa: D301 - click reads the backspace as: keep these lines
     path = f"/v1/models/{check_model_name(model)}"
     if model_version:
         path += f"/versions/{check_version(model_version)}"
     sent = {**_pairs("--header", headers), "x-graphmesh-timeout-ms": str(max(1, int(timeout_s * 1000)))}
-    if explain:
+    if explain or explain_html:
         sent["x-graphmesh-explain"] = "1"
     call = _Call(gateway, f"http://{gateway}{quote(path)}", _body(document, inputs), sent, timeout_s)
+    began = time.monotonic()
     try:
-        _show(call, output, explain=explain)
+        explanation = _show(call, output)
     except DeadlinePassed:
+        if time.monotonic() - began < timeout_s:  # a time limit of the mesh's own: its message says which
+            raise
         raise DeadlinePassed(
-            f"model {model!r} did not answer within {timeout_s:g} s; give it longer with --timeout"
+            f"{model!r} did not answer within {timeout_s:g} s; give it longer with --timeout"
         ) from None
     except InvalidRequest as error:
         raise type(error)(error.message + _quoting_hint(error.message, inputs)) from None
+    if explain and output == "table":
+        click.echo()
+        draw_waterfall(explanation)
+    if explain_html is not None:
+        write_waterfall(explanation, explain_html)
     if record is not None:
         with record.open("a") as file:
             file.write(json.dumps(json.loads(call.body), separators=(",", ":")) + "\n")
@@ -113,19 +130,22 @@ class _Call:
             yield checked(line, self.gateway)
 
 
-def _show(call: _Call, output: str, *, explain: bool) -> None:
+def _show(call: _Call, output: str) -> dict[str, Any]:
+    """Print the answer, or all of them; return what they carry as `explain`, of several the last."""
+    explanation: dict[str, Any] = {}
     try:
         answer = call.answer()
     except Unsupported:  # it streams; if it was something else, so it says again
         for part in call.answers():
             _show_part(part, output)
-        return
+            explanation = part.get("explain", explanation)
+        return explanation
     rows = [(name, _short(value)) for name, value in answer["outputs"].items()]
     emit(output, answer, columns=("Output", "Value"), rows=rows)
-    if explain and output == "table":
-        click.echo()
-        nodes = answer.get("explain", {}).get("nodes", [])
-        emit("table", None, columns=("Node", "Model", "Worker", "Where", "Calls", "ms"), rows=timing_rows(nodes))
+    if output == "table":
+        _say_degraded(answer)
+    shown: dict[str, Any] = answer.get("explain", {})
+    return shown
 
 
 def _show_part(answer: dict[str, Any], output: str) -> None:
@@ -138,6 +158,13 @@ def _show_part(answer: dict[str, Any], output: str) -> None:
     else:
         for name, value in answer["outputs"].items():
             click.echo(f"{name}  {_short(value)}")
+        _say_degraded(answer)
+
+
+def _say_degraded(answer: dict[str, Any]) -> None:
+    """Say which steps of a graph answered with less than they were meant to; beside the outputs, not among them."""
+    if steps := answer.get("degraded"):
+        click.echo(f"degraded: {', '.join(map(str, steps))}", err=True)
 
 
 def _quoting_hint(message: str, inputs: tuple[str, ...]) -> str:
@@ -154,30 +181,6 @@ def _pairs(what: str, arguments: tuple[str, ...]) -> dict[str, str]:
         if not separator or not name:
             raise InvalidRequest(f"{what} must be NAME=VALUE, got {name[:80]!r}")
     return {name.lower(): value for name, _, value in pairs}
-
-
-def timing_rows(nodes: list[dict[str, Any]], *, path: str = "") -> list[tuple[object, ...]]:
-    """Return table rows of the nodes of an `explain` document; those of a nested graph follow it, summed over calls."""
-    rows: list[tuple[object, ...]] = []
-    for node in nodes:
-        name, where = f"{path}{node['node']}", "fused" if node["fused"] else "remote"
-        rows.append((name, node["target"], node["worker"], where, node["calls"], f"{node['duration_ms']:.1f}"))
-        rows += timing_rows(_summed(node.get("nested", [])), path=f"{name} > ")
-    return rows
-
-
-def _summed(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    nodes: dict[str, dict[str, Any]] = {}
-    for call in calls:
-        for node in call["nodes"]:
-            known = nodes.get(node["node"])
-            if known is None:
-                nodes[node["node"]] = dict(node)
-                continue
-            for count in ("duration_ms", "calls"):
-                known[count] += node[count]
-            known["nested"] = [*known.get("nested", []), *node.get("nested", [])]
-    return list(nodes.values())
 
 
 def _value(argument: str) -> tuple[str, Any]:

@@ -9,18 +9,18 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import psutil
 
 from graphmesh.cli.ports import free_port
-from graphmesh.cli.state import MeshState, read_state
+from graphmesh.cli.state import RUN_DIR, MeshState, nearest_run_dir, read_state
 from graphmesh.core.errors import StartFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from graphmesh.cli.mesh_file import MeshFile
 
@@ -31,8 +31,8 @@ _POLL_S = 0.1
 
 
 def default_run_dir(mesh_file: Path | None) -> Path:
-    """Return `.graphmesh` beside the mesh file, or in the working folder."""
-    return (mesh_file.resolve().parent if mesh_file is not None else Path.cwd()) / ".graphmesh"
+    """Return `.graphmesh` beside the mesh file; without one the nearest that a mesh ran from, else in this folder."""
+    return mesh_file.resolve().parent / RUN_DIR if mesh_file is not None else nearest_run_dir()
 
 
 def with_gateway_flags(mesh: MeshFile, *, bind: str | None, ports: Mapping[str, int | None]) -> MeshFile:
@@ -81,18 +81,23 @@ def start_detached(arguments: Sequence[str], run_dir: Path, *, say: Callable[[st
         )
     with log.open() as lines:
         lines.seek(written)
+        refusal = ""
         while True:
             ended = process.poll() is not None
             state = read_state(run_dir)  # before the lines: it says that it is ready, then writes it
             for line in lines:
-                if not line.startswith("graphmesh: "):  # its error, which is raised here
+                if line.startswith("graphmesh: "):  # its error, which is raised here
+                    refusal = line.removeprefix("graphmesh: ").rstrip()
+                else:
                     say(line.rstrip())
             if state is not None and state.supervisor.pid == process.pid and state.phase == "ready":
                 say(f"log: {log}")
                 return state
             if ended:
                 reason = state.message if state is not None and state.phase == "failed" else ""
-                raise StartFailed(reason or f"graphmesh up ended with exit code {process.returncode}; see {log}")
+                raise StartFailed(
+                    reason or refusal or f"graphmesh up ended with exit code {process.returncode}; see {log}"
+                )
             time.sleep(_POLL_S)
 
 

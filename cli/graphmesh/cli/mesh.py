@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from graphmesh.cli.control import as_document, ask, gateway_option
-from graphmesh.cli.models import ready
+from graphmesh.cli.control import as_document, ask, ask_for_all, gateway_option
+from graphmesh.cli.models import HELD_COLUMNS, held_row, ready
 from graphmesh.cli.output import emit, output_option
 from graphmesh.v1 import mesh_service_pb2, registry_pb2
 
@@ -16,10 +16,14 @@ __all__ = ["commands"]
 @gateway_option
 @output_option
 def status(gateway: str, output: str) -> None:
-    """Show the health of the mesh."""
+    """Show the health of the mesh, where its graphs run, and versions of models that graphs do not use."""
     answer: mesh_service_pb2.MeshStatus = ask(
         gateway, lambda client: client.mesh.GetStatus, mesh_service_pb2.GetStatusRequest()
     )
+    models = ask_for_all(
+        gateway, lambda client: client.mesh.ListModels, mesh_service_pb2.ListModelsRequest(page_size=1000), "models"
+    )
+    graphs = [model for model in models if model.graph]
     etcd = "connected" if answer.etcd_connected else "away: inference goes on, changes are refused"
     rows = [
         ("mesh", answer.mesh),
@@ -31,7 +35,30 @@ def status(gateway: str, output: str) -> None:
         ("held workers", ", ".join(answer.held_workers) or "none"),
         ("envoy pid", answer.envoy_pid),
     ]
-    emit(output, as_document(answer), columns=("What", "Value"), rows=rows)
+    document = {**as_document(answer), "graphs": [_graph_document(graph) for graph in graphs]}
+    emit(output, document, columns=("What", "Value"), rows=rows)
+    if output == "table" and graphs:
+        click.echo()
+        shown = [(graph.name, graph.revision, _runs_on(graph), graph.problem or "yes") for graph in graphs]
+        emit(output, None, columns=("Graph", "Revision", "Runs on", "Ready"), rows=shown)
+    if output == "table" and answer.held_versions:
+        click.echo()
+        held = [held_row(version) for version in answer.held_versions]
+        emit(output, None, columns=HELD_COLUMNS, rows=held)
+
+
+def _runs_on(graph: mesh_service_pb2.Model) -> str:
+    return ", ".join(replica.worker_id for replica in graph.replicas) or "no worker"
+
+
+def _graph_document(graph: mesh_service_pb2.Model) -> dict[str, object]:
+    return {
+        "name": graph.name,
+        "revision": graph.revision,
+        "workers": [replica.worker_id for replica in graph.replicas],
+        "ready": not graph.problem and bool(graph.replicas),
+        "problem": graph.problem,
+    }
 
 
 @click.command()

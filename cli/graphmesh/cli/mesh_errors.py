@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from graphmesh.graph.structure import did_you_mean
+from graphmesh.graph.checks.structure import did_you_mean
 
 __all__ = ["explained"]
 

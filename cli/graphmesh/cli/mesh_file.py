@@ -15,6 +15,7 @@ import yaml
 from graphmesh.cli.mesh_errors import explained
 from graphmesh.core.errors import InvalidRequest
 from graphmesh.core.names import check_model_name
+from graphmesh.worker.backends.remote_address import is_address
 from graphmesh.worker.config import ModelConfig
 from graphmesh.worker.layouts.entry import Entry, read_requests
 
@@ -38,8 +39,9 @@ class ModelEntry(Entry, frozen=True, kw_only=True):
     name: str
     """What clients call it: `[a-z0-9][a-z0-9._-]{0,127}`."""
     source: str
-    """A model file or a folder of one, `file.py:Class`, `package.module:Class`, or
-    `wheel://DISTRIBUTION/path/inside.onnx` for a file of an installed package. Files are relative to mesh.yaml."""
+    """A model file or a folder of one, `file.py:Class`, `package.module:Class`,
+    `wheel://DISTRIBUTION/path/inside.onnx` for a file of an installed package, or `grpc://host:8001/model` for a
+    [model at another server](models.md#a-model-at-another-server). Files are relative to mesh.yaml."""
 
     def config(self) -> ModelConfig:
         """Return what the worker is told of the model.
@@ -92,7 +94,7 @@ class MeshFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     workers: list[WorkerEntry] = []
     """Groups of workers."""
     graphs: list[str] = []
-    """Files of graphs (`.yaml` or `.textproto`), applied in this order: a graph after those it calls."""
+    """Files of graphs (`.yaml` or `.textproto`), applied in any order: a graph comes after those that it calls."""
 
     def models(self) -> dict[str, list[ModelEntry]]:
         """Return the versions of every model by name, each once, however many groups host it."""
@@ -185,19 +187,23 @@ def _resolved_model(model: ModelEntry, folder: Path) -> ModelEntry:
     }
     warmup = read_requests(folder / model.warmup) if isinstance(model.warmup, str) else model.warmup
     source = resolve_source(model.source, folder)
+    if is_address(source) and isinstance(parameters.get("ca"), str):
+        parameters["ca"] = str(folder / parameters["ca"])
     resolved = msgspec.structs.replace(model, source=source, parameters=parameters, warmup=warmup)
     resolved.config()  # refuses here, while the file is read, what a worker would refuse at its start
     return resolved
 
 
 def resolve_source(source: str, folder: Path) -> str:
-    """Return a model's source with files as absolute paths; classes in importable modules stay as they are.
+    """Return a model's source with files as absolute paths; addresses and classes of modules stay as they are.
 
     Raises:
         InvalidRequest: a package that is not installed, or a file that it does not have.
     """
     if source.startswith(_WHEEL):
         return str(_file_of_distribution(source))
+    if is_address(source):
+        return source
     file, separator, name = source.rpartition(":")
     if not separator:
         return str(folder / source)

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
+import time
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
 
 from graphmesh.cli.control import as_document, ask, ask_for_all, gateway_option
-from graphmesh.cli.http import post, refusal
+from graphmesh.cli.http import get, post, refusal
 from graphmesh.cli.output import emit, output_option, signature_rows
 from graphmesh.core.errors import Unavailable
 from graphmesh.core.names import check_model_name
 from graphmesh.core.wire import signature_from_wire
 from graphmesh.v1 import mesh_service_pb2, model_pb2
 
-__all__ = ["commands", "ready"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["HELD_COLUMNS", "commands", "held_row", "ready"]
+
+HELD_COLUMNS = ("Held version", "For graph", "Uses", "Because")
 
 _UNKNOWN = 2
+_SETTLE_S, _POLL_S = 1.0, 0.2
 _REPLICAS = ("Worker", "Version", "State", "Memory", "Message")
 
 
@@ -60,10 +67,18 @@ def _mebibytes(count: int) -> str:
     return f"{max(1, round(count / (1 << 20)))} MiB" if count else ""
 
 
+def held_row(held: mesh_service_pb2.HeldVersion) -> tuple[str, ...]:
+    """Return a table row of a version that a graph does not use; its columns are `HELD_COLUMNS`."""
+    return f"{held.model}@{held.version}", held.graph, f"version {held.used_version}", held.reason
+
+
 def _trouble(model: mesh_service_pb2.Model) -> str:
+    if model.problem:
+        return model.problem
     if not model.replicas:
         return "no replica"
-    return "; ".join(f"{r.worker_id}: {_message(r.model)}" for r in model.replicas if _message(r.model))
+    held = [] if model.graph else [f"version {h.version} is held for graph {h.graph}: {h.reason}" for h in model.held]
+    return "; ".join([f"{r.worker_id}: {_message(r.model)}" for r in model.replicas if _message(r.model)] + held)
 
 
 def _message(hosted: model_pb2.HostedModel) -> str:
@@ -80,6 +95,9 @@ def _show_model(name: str, gateway: str, output: str) -> None:
     if model.HasField("signature"):
         rows += signature_rows(signature_from_wire(model.signature))
     rows += [("replica", replica.worker_id, _described(replica.model)) for replica in model.replicas]
+    rows += [("held", f"{h.model}@{h.version}", f"for graph {h.graph}: {h.reason}") for h in model.held]
+    if model.problem:
+        rows.append(("problem", model.name, model.problem))
     emit(output, as_document(model), columns=("What", "Name", "Is"), rows=rows)
 
 
@@ -107,7 +125,8 @@ def model() -> None:
 def load(name: str, gateway: str, output: str) -> None:
     """Load NAME, or load it again: its source is read anew on every worker that was given it.
 
-    Calls go on meanwhile. A worker that cannot load it keeps what it has and says why.
+    Calls go on meanwhile. A worker that cannot load it keeps what it has and says why. Graphs that what was loaded
+    breaks, because it takes or gives something else, are named.
     """
     _change(name, "load", gateway, output)
 
@@ -123,6 +142,7 @@ def unload(name: str, gateway: str, output: str) -> None:
 
 def _change(name: str, what: str, gateway: str, output: str) -> None:
     path = f"/v2/repository/models/{quote(check_model_name(name))}/{what}"
+    before = _unready(gateway)
     answer = post(f"http://{gateway}{path}", b"{}", timeout_s=600)
     if answer.status == 0:
         raise Unavailable(f"no mesh answers at {gateway} ({answer.body.decode()}); start one with: graphmesh up")
@@ -134,6 +154,28 @@ def _change(name: str, what: str, gateway: str, output: str) -> None:
         for r in changed.replicas
     ]
     emit(output, as_document(changed), columns=_REPLICAS, rows=rows)
+    for graph, problem in _broken_since(before, lambda: _unready(gateway)).items():
+        click.echo(f"graph {graph} is no longer ready: {problem}", err=True)
+
+
+def _unready(gateway: str) -> dict[str, str]:
+    """Return why graphs are not ready, by name; none if the mesh does not say."""
+    answer = get(f"http://{gateway}/v1/models?page_size=1000")
+    try:
+        models: Any = json.loads(answer.body)["models"] if answer.status == HTTPStatus.OK else []
+        return {model["name"]: model["problem"] for model in models if model.get("graph") and model.get("problem")}
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return {}
+
+
+def _broken_since(before: Mapping[str, str], unready: Callable[[], Mapping[str, str]]) -> dict[str, str]:
+    """Return the graphs that were ready before and are not now; waits a moment, as gateways judge graphs anew."""
+    end = time.monotonic() + _SETTLE_S
+    while True:
+        broken = {graph: problem for graph, problem in unready().items() if graph not in before}
+        if broken or time.monotonic() >= end:
+            return broken
+        time.sleep(_POLL_S)
 
 
 def _error(body: bytes, gateway: str) -> tuple[int, str]:

@@ -92,7 +92,7 @@ def up(mesh_file: Path | None, run_dir: Path | None, *, detach: bool, **flags: A
     if mesh_file is None and Path("mesh.yaml").is_file():
         mesh_file = Path("mesh.yaml")
     mesh = load_mesh_file(mesh_file) if mesh_file is not None else MeshFile()
-    folder = run_dir or local.default_run_dir(mesh_file)
+    folder = run_dir or local.default_run_dir(mesh_file or Path("mesh.yaml"))  # never that of a folder around
     if detach:
         arguments = [argument for argument in sys.argv[2:] if argument != "--detach"]
         local.start_detached(arguments, folder, say=click.echo)

@@ -11,14 +11,15 @@ import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import psutil
 
-if TYPE_CHECKING:
-    from pathlib import Path
+__all__ = ["RUN_DIR", "MeshState", "ProcessMark", "mark", "nearest_run_dir", "read_state", "write_state"]
 
-__all__ = ["MeshState", "ProcessMark", "mark", "read_state", "write_state"]
+RUN_DIR = ".graphmesh"
+"""The folder's usual name."""
+_STATE = "mesh.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +62,22 @@ class MeshState:
     """Its child processes by name."""
 
 
+def nearest_run_dir() -> Path:
+    """Return the run folder of this folder or the nearest one around it that has a mesh's state, else of this one."""
+    here = Path.cwd()
+    return next((folder / RUN_DIR for folder in (here, *here.parents) if _has_state(folder)), here / RUN_DIR)
+
+
+def _has_state(folder: Path) -> bool:
+    with contextlib.suppress(OSError):  # a folder that may not be looked into
+        return (folder / RUN_DIR / _STATE).is_file()
+    return False
+
+
 def read_state(run_dir: Path) -> MeshState | None:
     """Return the state in a run folder; None if there is none that can be read."""
     try:
-        document = json.loads((run_dir / "mesh.json").read_text())
+        document = json.loads((run_dir / _STATE).read_text())
         document["supervisor"] = ProcessMark(**document["supervisor"])
         document["children"] = {name: ProcessMark(**child) for name, child in document["children"].items()}
         return MeshState(**document)
@@ -74,6 +87,6 @@ def read_state(run_dir: Path) -> MeshState | None:
 
 def write_state(run_dir: Path, state: MeshState) -> None:
     """Write the state whole: a reader sees the old or the new one."""
-    draft = run_dir / f"mesh.json.{os.getpid()}"
+    draft = run_dir / f"{_STATE}.{os.getpid()}"
     draft.write_text(json.dumps(asdict(state)))
-    draft.replace(run_dir / "mesh.json")
+    draft.replace(run_dir / _STATE)

@@ -15,29 +15,30 @@ import signal
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
 from graphmesh.cli import readiness
 from graphmesh.cli.children import Child
-from graphmesh.cli.graphs import load_graph
+from graphmesh.cli.graphs import load_graphs
 from graphmesh.cli.local import check_none_runs
 from graphmesh.cli.ports import check_ports, local_address
 from graphmesh.cli.scaling import base_replicas, extra_workers
 from graphmesh.cli.state import MeshState, mark, write_state
 from graphmesh.client import ControlClient
-from graphmesh.core.errors import GraphmeshError, StartFailed
+from graphmesh.core.errors import DeadlinePassed, GraphmeshError, StartFailed, Unavailable
 from graphmesh.core.names import new_id
-from graphmesh.graph.wire import graph_to_wire
+from graphmesh.graph.forms.wire import graph_to_wire
 from graphmesh.registry import LocalEtcd, Registry, connect
 from graphmesh.v1 import graph_service_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from graphmesh.cli.mesh_file import MeshFile
+    from graphmesh.graph.spec import Graph
     from graphmesh.registry import Mirror
 
 __all__ = ["Up", "UpOptions"]
@@ -82,6 +83,7 @@ class Up:
         self._stop = asyncio.Event()
         self._me = mark(os.getpid())
         self._written: MeshState | None = None
+        self._refused: list[str] = []
 
     @property
     def address(self) -> str:
@@ -102,8 +104,9 @@ class Up:
         try:
             async with AsyncExitStack() as stack:
                 check_ports(self._options.mesh.gateway)
+                graphs = load_graphs(self._options.mesh.graphs)  # before anything is started: a file may be wrong
                 stack.callback(self._write, "stopping")
-                await self._run_until_stopped(stack)
+                await self._run_until_stopped(stack, graphs)
             (self._options.run_dir / "mesh.json").unlink(missing_ok=True)
         except GraphmeshError as error:
             self._write("failed", error.message)
@@ -131,7 +134,7 @@ class Up:
             self._written = state
             write_state(self._options.run_dir, state)
 
-    async def _run_until_stopped(self, stack: AsyncExitStack) -> None:
+    async def _run_until_stopped(self, stack: AsyncExitStack, graphs: Mapping[str, Graph]) -> None:
         began = time.monotonic()
         endpoints = self._options.etcd or (await self._start_etcd(stack),)
         registry = await stack.enter_async_context(Registry(connect(endpoints), mesh=self._options.mesh.mesh))
@@ -139,7 +142,7 @@ class Up:
         await self._start_gateway(stack, endpoints)
         stack.push_async_callback(self._stop_workers)
         await self._start_workers(endpoints)
-        ready = asyncio.create_task(self._become_ready(mirror))
+        ready = asyncio.create_task(self._become_ready(mirror, graphs))
         stopping = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait({ready, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -194,15 +197,15 @@ class Up:
     async def _stop_workers(self) -> None:
         await asyncio.gather(*(child.stop(grace_s=_DRAIN_GRACE_S) for child in self._workers.values()))
 
-    async def _become_ready(self, mirror: Mirror) -> None:
+    async def _become_ready(self, mirror: Mirror, graphs: Mapping[str, Graph]) -> None:
         children = [child for child in (self._gateway, *self._workers.values()) if child is not None]
         try:
             async with readiness.failing_with(children), asyncio.timeout(self._options.ready_timeout_s):
                 await readiness.workers_registered(mirror, tuple(self._workers), say=self._say)
                 await readiness.gateway_registered(mirror, self._gateway_id)
                 await readiness.gateway_answers(self.address)
-                graphs = await self._apply_graphs()
-                await readiness.models_routed(self.address, mirror, graphs)
+                applied = await self._apply_graphs(graphs)
+                await readiness.models_routed(self.address, mirror, applied)
         except TimeoutError:
             missing = sorted(self._workers.keys() - mirror.snapshot.workers.keys())
             raise StartFailed(
@@ -210,23 +213,28 @@ class Up:
                 f"{', '.join(missing) or 'the gateway'}; give it longer with --ready-timeout"
             ) from None
 
-    async def _apply_graphs(self) -> set[str]:
+    async def _apply_graphs(self, graphs: Mapping[str, Graph]) -> set[str]:
+        """Apply graphs and return the names of those that are live; one that is refused keeps no other from serving."""
         applied = set()
         async with ControlClient(self.address) as client:
-            for path in self._options.mesh.graphs:
-                graph = load_graph(Path(path))
+            for path, graph in graphs.items():
                 request = graph_service_pb2.ApplyGraphRequest(graph=graph_to_wire(graph))
                 try:
                     revision = await client.call(client.graphs.ApplyGraph, request)
+                except (Unavailable, DeadlinePassed) as error:
+                    raise StartFailed(f"graph {graph.name} from {path} was not applied: {error.message}") from error
                 except GraphmeshError as error:
-                    raise StartFailed(f"graph {graph.name} from {path} was refused: {error.message}") from error
+                    self._say(f"graph {graph.name} from {path} was refused: {error.message}")
+                    self._refused.append(graph.name)
+                    continue
                 self._say(f"graph {graph.name} is live at revision {revision.revision}")
                 applied.add(graph.name)
         return applied
 
     def _say_ready(self, seconds: float, mirror: Mirror) -> None:
         models = readiness.described(list(self._options.mesh.models()), mirror.snapshot)
-        self._say(f"ready after {seconds:.1f} s; gRPC and REST on {self.address}; models: {models}")
+        refused = f"; graphs refused: {', '.join(self._refused)} (see above)" if self._refused else ""
+        self._say(f"ready after {seconds:.1f} s; gRPC and REST on {self.address}; models: {models}{refused}")
 
     async def _keep(self, mirror: Mirror, endpoints: tuple[str, ...]) -> None:
         base = base_replicas(self._options.mesh)
