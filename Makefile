@@ -69,9 +69,10 @@ gen: $(STAMP)  ## Regenerate protos/gen and the reference pages of the documenta
 	$(BIN)/python protos/generate.py
 	$(BIN)/python -m tests.docs.reference
 
-bench: $(STAMP) debian  ## Print CPU microseconds per request against references, and batching against its goals.
+bench: $(STAMP) debian  ## Print what a request costs beside references and Triton, and hold batching and graphs against their goals.
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.batching
+	$(BIN)/python -m benchmarks.diamond
 
 # What tests and benchmarks need from Debian; installed when this machine lets us, else the tests that miss it fail and
 # say so.
@@ -86,4 +87,4 @@ debian:
 	  else echo "missing Debian packages:$$missing; install them: sudo apt-get install$$missing"; fi; fi
 
 clean:  ## Remove what the commands above made.
-	rm -rf $(VENV) .clients build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .clients .peers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, mesh, references, report
+from benchmarks import machine, mesh, references, report, triton
 from benchmarks.calls import WrongAnswer
 from benchmarks.h2load import LoadFailed
 from benchmarks.measure import Method, measure
@@ -29,6 +29,7 @@ _GROUPS = {
     "worker": mesh.workers,
     "gateway": mesh.gateways,
     "chain": mesh.chains,
+    "triton": triton.peers,
 }
 _FULL = Method(rounds=4, judged_rounds=12, block_s=1.0)
 _QUICK = Method(rounds=1, judged_rounds=1, block_s=0.1)

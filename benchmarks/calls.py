@@ -94,11 +94,11 @@ def grpc_call(address: str, model: str, *, steps: int = 1) -> Call:
     )
 
 
-def fast_path_call(address: str, model: str) -> Call:
+def fast_path_call(address: str, model: str, *, steps: int = 1) -> Call:
     """Return the same as the gateway sends it to a worker: protobuf over HTTP."""
     headers = {"content-type": "application/x-protobuf"}
     body = _message(model)
-    return Call(address=address, path=_METHOD, body=body, headers=headers, outputs=_from_message, expected=_sum(1))
+    return Call(address=address, path=_METHOD, body=body, headers=headers, outputs=_from_message, expected=_sum(steps))
 
 
 def natural_call(address: str, model: str) -> Call:

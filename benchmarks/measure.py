@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from benchmarks.scenarios import Scenario
 
-__all__ = ["Block", "Method", "Spread", "measure", "ratio", "spread"]
+__all__ = ["Block", "Method", "Spread", "increment", "measure", "ratio", "spread"]
 
 _FIRST_REQUESTS = 200
 _FEWEST_REQUESTS = 64
@@ -76,6 +76,11 @@ def spread(values: Sequence[float]) -> Spread:
 def ratio(ours: Sequence[Block], theirs: Sequence[Block]) -> Spread:
     """Return what one request costs as a multiple of another, block by block within each round."""
     return spread([one.total_us / other.total_us for one, other in zip(ours, theirs, strict=True)])
+
+
+def increment(ours: Sequence[Block], theirs: Sequence[Block], *, nodes: int) -> Spread:
+    """Return the CPU microseconds that each of ``nodes`` further nodes adds, block by block within each round."""
+    return spread([(one.total_us - other.total_us) / nodes for one, other in zip(ours, theirs, strict=True)])
 
 
 async def measure(

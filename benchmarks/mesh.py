@@ -32,12 +32,13 @@ if TYPE_CHECKING:
 
     from benchmarks.servers import Server
 
-__all__ = ["chains", "gateways", "workers"]
+__all__ = ["chains", "diamond", "gateways", "workers"]
 
 _MODELS = {"async": "Add", "sync": "AddSync"}
 _SOURCES = Path(__file__).with_name("models.py")
 _GRAPHMESH = (sys.executable, "-m", "graphmesh.cli")
 _STEPS = 4
+_LONG = 12
 
 
 @contextlib.asynccontextmanager
@@ -88,24 +89,46 @@ async def gateways(folder: Path) -> AsyncIterator[list[Scenario]]:
 @contextlib.asynccontextmanager
 async def chains(folder: Path) -> AsyncIterator[list[Scenario]]:
     """Run the chain of four models fused and remote and yield scenarios for both, and for a client that chains."""
-    names = [f"step-{number}" for number in range(1, _STEPS + 1)]
-    steps = [(name, f"{_SOURCES}:Add") for name in names]
-    graph = folder / "chain.yaml"
-    graph.write_text(yaml.safe_dump(_chain(names), sort_keys=False))
-    fused = {"workers": [_group("all", steps)], "graphs": [str(graph)]}
+    every = [(f"step-{number}", f"{_SOURCES}:Add") for number in range(1, _LONG + 1)]
+    steps, names = every[:_STEPS], [name for name, _ in every[:_STEPS]]
+    graph, long = folder / "chain.yaml", folder / "long.yaml"
+    graph.write_text(yaml.safe_dump(_chain("chain", names), sort_keys=False))
+    long.write_text(yaml.safe_dump(_chain("long", [name for name, _ in every]), sort_keys=False))
+    fused = {"workers": [_group("all", every)], "graphs": [str(graph), str(long)]}
     remote = {"workers": [_group(name, [(name, source)]) for name, source in steps], "graphs": [str(graph)]}
     async with _mesh("fused", fused, folder) as one, _mesh("remote", remote, folder) as four:
         by_client = tuple(grpc_call(one.address, name) for name in names)
         yield [
+            _alone("chain-worker", one, "chain", _STEPS),
+            _alone("chain-long", one, "long", _LONG),
             _chain_scenario("chain-fused", "chain of 4, fused on one worker", one),
             _chain_scenario("chain-remote", "chain of 4, on four workers", four),
             Scenario(name="chain-client", title="chain of 4, by the client", system=one.system, calls=by_client),
         ]
 
 
+@contextlib.asynccontextmanager
+async def diamond(folder: Path) -> AsyncIterator[str]:
+    """Run four slow models on one worker, and a graph of them that forks and joins; yield the gateway's address."""
+    one, two = f"{_SOURCES}:Slow", f"{_SOURCES}:SlowSum"
+    graph = folder / "fork-and-join.yaml"
+    nodes = {
+        "first": {"model": "first", "inputs": {"x": "x"}},
+        "left": {"model": "left", "inputs": {"x": "first.y"}},
+        "right": {"model": "right", "inputs": {"x": "first.y"}},
+        "last": {"model": "last", "inputs": {"a": "left.y", "b": "right.y"}},
+    }
+    document = {"name": "diamond", "inputs": {"x": None}, "nodes": nodes, "outputs": {"y": "last.y"}}
+    graph.write_text(yaml.safe_dump(document, sort_keys=False))
+    models = [("first", one), ("left", one), ("right", one), ("last", two)]
+    async with _mesh("diamond", {"workers": [_group("all", models)], "graphs": [str(graph)]}, folder) as running:
+        yield running.address
+
+
 @dataclass(frozen=True, slots=True)
 class _Mesh:
     address: str
+    worker: str
     system: System
 
 
@@ -113,11 +136,21 @@ def _chain_scenario(name: str, title: str, mesh: _Mesh) -> Scenario:
     return Scenario(name=name, title=title, system=mesh.system, calls=(grpc_call(mesh.address, "chain", steps=_STEPS),))
 
 
-def _chain(names: Sequence[str]) -> dict[str, object]:
-    sources = ["x", *(f"{name}.y" for name in names)]
-    edges = zip(names, sources[:-1], strict=True)
-    nodes = [{"name": name, "model": name, "inputs": {"x": source}} for name, source in edges]
-    return {"name": "chain", "inputs": [{"name": "x"}], "nodes": nodes, "outputs": {"y": sources[-1]}}
+def _alone(name: str, mesh: _Mesh, graph: str, steps: int) -> Scenario:
+    """Return a graph called at the worker itself, whose processes alone are counted."""
+    return Scenario(
+        name=name,
+        title=f"chain of {steps}, fused, worker alone",
+        system=System(parts={"worker": mesh.system.parts["worker"]}),
+        calls=(fast_path_call(mesh.worker, graph, steps=steps),),
+    )
+
+
+def _chain(name: str, steps: Sequence[str]) -> dict[str, object]:
+    sources = ["x", *(f"{step}.y" for step in steps)]
+    edges = zip(steps, sources[:-1], strict=True)
+    nodes = [{"name": step, "model": step, "inputs": {"x": source}} for step, source in edges]
+    return {"name": name, "inputs": [{"name": "x"}], "nodes": nodes, "outputs": {"y": sources[-1]}}
 
 
 def _models(prefix: str, kinds: dict[str, str]) -> list[tuple[str, str]]:
@@ -138,7 +171,7 @@ async def _mesh(name: str, document: Mapping[str, object], folder: Path) -> Asyn
     async with start(name, command, folder=folder) as server:
         await server.wait(lambda: _is_ready(run_dir))
         address = f"127.0.0.1:{port}"
-        yield _Mesh(address, System(parts=await _parts(server, run_dir, address)))
+        yield _Mesh(address, await _a_worker(address), System(parts=await _parts(server, run_dir, address)))
 
 
 async def _answers(url: str) -> bool:
@@ -148,6 +181,14 @@ async def _answers(url: str) -> bool:
 async def _is_ready(run_dir: Path) -> bool:
     state = read_state(run_dir)
     return state is not None and state.phase == "ready"
+
+
+async def _a_worker(address: str) -> str:
+    """Return where one of the mesh's workers takes HTTP."""
+    async with ControlClient(address) as client:
+        answer = await client.call(client.mesh.ListWorkers, mesh_service_pb2.ListWorkersRequest())
+    worker = answer.workers[0]
+    return f"{worker.host}:{worker.http_port}"
 
 
 async def _parts(server: Server, run_dir: Path, address: str) -> dict[str, tuple[psutil.Process, ...]]:
