@@ -12,6 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from benchmarks import triton
+from benchmarks.report import CLAIMS, judged
+
 _ROOT = Path(__file__).resolve().parents[2]
 _COMMAND = (sys.executable, "-m", "benchmarks", "--quick")
 _SCENARIOS = {
@@ -29,8 +32,11 @@ _SCENARIOS = {
         for protocol in ("grpc", "natural")
     },
     **{name: {"envoy", "worker", "control"} for name in ("chain-fused", "chain-remote", "chain-client")},
+    **{name: {"worker"} for name in ("chain-worker", "chain-long")},
+    **{name: {"triton"} for name in ("triton-python", "triton-ensemble") if triton.available()},
 }
-_JUDGED = {"bare-envoy", "mesh-async-grpc", "chain-fused"}
+_CLAIMS = [claim for claim in CLAIMS if {claim.ours, claim.theirs} <= _SCENARIOS.keys()]
+_JUDGED = judged() & _SCENARIOS.keys()
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -43,8 +49,18 @@ def test_every_scenario_is_measured() -> None:
     assert {one["name"]: set(one["parts_us"]) for one in result["scenarios"]} == _SCENARIOS
     assert all(one["cpu_us"]["median"] > 0 for one in result["scenarios"])
     assert {one["name"] for one in result["scenarios"] if len(one["blocks"]) == 2} == _JUDGED
-    assert [claim["ours"] for claim in result["claims"]] == ["mesh-async-grpc", "chain-fused"]
+    assert [claim["title"] for claim in result["claims"]] == [claim.title for claim in _CLAIMS]
     assert result["machine"]["cores"] > 0
+
+
+def test_a_diamond_is_measured() -> None:
+    """It runs, and tells what it compares."""
+    command = (sys.executable, "-m", "benchmarks.diamond", "--quick", "-o", "json")
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    result = json.loads(done.stdout)
+    assert result["median_ms"] > 15
+    assert result["ratio"] == pytest.approx(result["median_ms"] / (result["model_alone_ms"] + 10))
 
 
 def test_ctrl_c_leaves_no_process() -> None:

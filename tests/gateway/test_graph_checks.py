@@ -54,6 +54,12 @@ def test_no_version_that_fits_is_refused() -> None:
         check_apply(parse_yaml(TYPED), snapshot({"w2": {"aa": OLD}}))
 
 
+def test_a_model_of_the_graphs_own_name_promises_nothing_for_it() -> None:
+    """Whether the name is free is the registry's to say; here it must not be mistaken for an earlier revision."""
+    mesh = snapshot({"w1": {"a": OLD, "g": signature("TEXT ()", "TEXT ()")}})
+    assert check_apply(parse_yaml(GRAPH), mesh) == OLD
+
+
 def test_callers_are_kept() -> None:
     """A new signature that would break a live graph which calls this one is refused, naming it and its edge."""
     live = record(TYPED)

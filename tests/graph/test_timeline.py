@@ -135,7 +135,7 @@ def test_what_is_kept_does_not_grow_with_the_calls() -> None:
     (entry,) = cast("list[dict[str, Any]]", timeline.to_dict(end=2)["nodes"])
     assert (entry["calls"], entry["queue_ms"], len(entry["nested"])) == (2_000, 2_000.0, 16)
     assert len(entry["worker"].split(",")) == 64
-    assert sum(isinstance(kept, CallTiming) for kept in gc.get_objects()) < 100
+    assert sum(type(kept) is CallTiming for kept in gc.get_objects()) < 100
 
 
 def test_a_run_without_calls_is_explained_too() -> None:

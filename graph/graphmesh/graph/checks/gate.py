@@ -189,7 +189,9 @@ class _Chooser:
 
     def _other(self, name: str) -> Signature | None:
         """Return a graph's signature, or any of a model that only nodes with a fixed version call."""
-        return next(iter(self._versions.get(name, {}).values()), None) or self._signatures(name)
+        # A model that has this graph's own name promises nothing for it: who stores the graph refuses the name.
+        models = {} if name == self._graph.name else self._versions.get(name, {})
+        return next(iter(models.values()), None) or self._signatures(name)
 
     def _pinned(self, call: ModelCall) -> Signature | None:
         return self._versions.get(call.name, {}).get(call.version)

@@ -11,9 +11,11 @@ import asyncio
 import errno
 import logging
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
+import psutil
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
@@ -31,6 +33,8 @@ logger = logging.getLogger(__name__)
 _GRANIAN_TASK = "_future_watcher_wrapper"
 _BACKLOG = 1024
 _CLOSE_S = 0.5  # for connections to be closed when no call is in flight
+_THREADS_S = 0.3  # for its threads to end; others may have come meanwhile, so that this is no more than a guess
+_POLL_S = 0.01
 _MAX_REQUESTS = 1 << 16  # granian's default, 128, would make the 129th caller wait; models have queues of their own
 _LEVELS_ONLY = {"incremental": True, "handlers": {}, "loggers": {"_granian": {}}}
 _HTTP1 = HTTP1Settings(header_read_timeout=10_000)
@@ -97,9 +101,11 @@ class HttpServer:
         self._listener = listener
         self._server = _Server(target, listener)
         self._serving: asyncio.Task[None] | None = None
+        self._threads = 0  # of the process, before granian started its own
 
     async def start(self) -> None:
         """Serve; connections made since the socket was bound are answered."""
+        self._threads = psutil.Process().num_threads()
         self._serving = asyncio.create_task(self._server.serve(), name="http")
 
     async def stop(self, grace_s: float) -> None:
@@ -118,6 +124,16 @@ class HttpServer:
         self._serving.cancel()
         await asyncio.gather(self._serving, return_exceptions=True)
         self._serving = None
+        await self._threads_gone()
+
+    async def _threads_gone(self) -> None:
+        """Wait a little for granian's own threads, which end after its task.
+
+        One that asks for the interpreter while the process ends aborts it: a panic that Rust cannot unwind.
+        """
+        until = time.monotonic() + _THREADS_S
+        while psutil.Process().num_threads() > self._threads and time.monotonic() < until:  # noqa: ASYNC110 - not ours
+            await asyncio.sleep(_POLL_S)
 
 
 def _calls_in_flight() -> list[asyncio.Task[object]]:
