@@ -52,3 +52,14 @@ def test_reasons_are_stable_names() -> None:
     for error in _classes():
         assert error.reason.isupper()
         assert len(error.reason) <= 63
+
+
+def test_other_words_for_the_same_error() -> None:
+    """Class, pause and metadata stay, the first one is the cause and is left as it was."""
+    first = errors.Overloaded("too much", metadata={"model": "m"})
+    first.retry_after_s = 2.0
+    second = first.reworded("node a: too much")
+    assert (type(second), second.message, str(second)) == (errors.Overloaded, "node a: too much", "node a: too much")
+    assert (second.retry_after_s, second.metadata, second.__cause__) == (2.0, {"model": "m"}, first)
+    second.metadata["model"] = "n"
+    assert (first.message, first.metadata) == ("too much", {"model": "m"})

@@ -29,8 +29,9 @@ other way round), by the table of google.rpc.Code.
 
 from __future__ import annotations
 
+import copy
 import enum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -127,6 +128,15 @@ class GraphmeshError(Exception):
         super().__init__(message)
         self.message = message
         self.metadata: dict[str, str] = dict(metadata or {})
+
+    def reworded(self, message: str) -> Self:
+        """Return this error with another message, itself the cause; class, code, reason and metadata stay."""
+        other = copy.copy(self)
+        other.message = message
+        other.args = (message,)
+        other.metadata = dict(self.metadata)
+        other.__cause__ = self
+        return other
 
 
 class InvalidRequest(GraphmeshError):

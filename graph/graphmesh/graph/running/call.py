@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -65,9 +64,4 @@ def locate(error: GraphmeshError, *, graph: str, path: str) -> GraphmeshError:
     """
     if error.message.startswith(f"graph {graph}, node "):
         return error
-    located = copy.copy(error)
-    located.message = f"graph {graph}, node {path}: {error.message}"
-    located.args = (located.message,)
-    located.metadata = dict(error.metadata)
-    located.__cause__ = error
-    return located
+    return error.reworded(f"graph {graph}, node {path}: {error.message}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING
 
 from graphmesh.core.errors import Code
@@ -50,12 +49,7 @@ def with_others(error: GraphmeshError, others: Sequence[GraphmeshError], *, rela
     """
     if not others:
         return error
-    joined = copy.copy(error)
-    joined.message = f"{error.message}; {relation}: {'; '.join(_short(other.message) for other in others)}"
-    joined.args = (joined.message,)
-    joined.metadata = dict(error.metadata)
-    joined.__cause__ = error
-    return joined
+    return error.reworded(f"{error.message}; {relation}: {'; '.join(_short(other.message) for other in others)}")
 
 
 def _short(message: str) -> str:
