@@ -89,13 +89,17 @@ class Threads(Driver):
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         ended: Batch | None = None
-        while not self._closed:
+        while ended is not None or not self._closed:
             now = time.monotonic()
             with self._lock:
                 if ended is not None:
                     self._queue.done(ended, now)
+                    # Not sooner: its callers may ask again at once, and must not be told to wait for what has ended.
+                    if ended.calls:
+                        self._ended.append(ended)
+                        self._wake(loop)
                     ended = None
-                batch = self._queue.take(now)
+                batch = None if self._closed else self._queue.take(now)
                 if batch is not None:
                     self._queue.dropped.extend(self._leave_out(batch))
                 if self._queue.dropped:
@@ -108,8 +112,8 @@ class Threads(Driver):
             if batch is None:
                 self._sleep(None if due == NEVER else max(0.0, due - now))
                 continue
-            if batch.calls:
-                self._run(batch, loop)
+            if batch.calls and self._try(batch):
+                self._run_alone(batch, loop)
             ended, batch = batch, None
 
     def _sleep(self, seconds: float | None) -> None:
@@ -123,12 +127,8 @@ class Threads(Driver):
                 except queue.Empty:
                     self._idle -= 1
 
-    def _run(self, batch: Batch, loop: asyncio.AbstractEventLoop) -> None:
-        """Run a batch and hand it back; call by call if it raises."""
-        if not self._try(batch):
-            self._ended.append(batch)
-            self._wake(loop)
-            return
+    def _run_alone(self, batch: Batch, loop: asyncio.AbstractEventLoop) -> None:
+        """Run the calls of a batch one by one and hand them back; nothing is left of it then."""
         for call in batch.calls:
             now = time.monotonic()
             with self._lock:
@@ -141,6 +141,7 @@ class Threads(Driver):
                     self._try(again)
                 self._ended.append(again)
             self._wake(loop)
+        batch.narrow([])
 
     def _try(self, batch: Batch) -> bool:
         """Run a batch and return whether its calls are to be run again."""
