@@ -267,6 +267,16 @@ async def test_caller_that_has_left_but_is_still_in_the_queue(gate: Gate) -> Non
     driver.close()
 
 
+async def test_a_thread_is_idle_again_before_its_callers_hear() -> None:
+    """A caller that asks again as soon as it has its answer is not told to wait for the batch that answered it."""
+    driver = Threads("m", Limits(), CallMetrics(), lambda calls: [call.inputs for call in calls])
+    for number in range(500):
+        assert await ask(driver, number) == number
+        wait, _ = driver._queue.predict(Call(0, time.monotonic()), time.monotonic())
+        assert wait == 0
+    driver.close()
+
+
 async def test_timeout_in_the_queue(make: Callable[..., Driver], gate: Gate) -> None:
     """A call that was not begun within its timeout is refused then, though the model hangs."""
     driver = make()
