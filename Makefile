@@ -39,7 +39,8 @@ up: $(STAMP)  ## Start the mesh of ./mesh.yaml, or an empty one.
 
 test: $(FRAMEWORKS) debian clients  ## Run all checks and tests.
 	$(MAKE) check
-	$(BIN)/python -m pytest
+	@# Most tests wait for other processes, so two run side by side; what a process has left to do, the other one takes.
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # Clients whose requirements do not go together with ours: each in an environment of its own, a minute the first time.
 clients: $(STAMP)  ## Make the environments of kserve's and mlserver's clients, for their tests.
