@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -173,7 +173,6 @@ _parts = st.integers(1, 5).flatmap(
 )
 
 
-@settings(deadline=None)
 @given(parts=_parts)
 def test_votes_means_and_maxima_are_those_of_each_element_alone(parts: list[Tensor]) -> None:
     """The same as counting by hand, and the answers are left as they were."""

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from graphmesh.core.clock import Deadline
 from graphmesh.core.errors import DeadlinePassed, GraphmeshError, InvalidRequest, Unavailable
 from graphmesh.graph.running.actions.cache import CacheAction
+from graphmesh.graph.running.actions.memory import CacheMemory
 from tests.graph.branches import FakeBranch, Notes, floats
 from tests.graph.host import FakeHost, Reply, frame_of, run_of, virtual
 
@@ -37,7 +38,7 @@ class _Caller:
     def __init__(self, script: Script, **bounds: float) -> None:
         self.host = FakeHost({"a": script})
         self.now = self.host.now
-        settings: dict[str, Any] = {"ttl_s": 0, "max_entries": 0, "max_bytes": 0, **bounds}
+        settings: dict[str, Any] = {"ttl_s": 0, "max_entries": 0, "max_bytes": 0, "memory": CacheMemory(), **bounds}
         self.cache = CacheAction(body=FakeBranch("a"), **settings)
         self.log: list[tuple[str, float]] = []
         self.degraded: list[list[str]] = []
@@ -260,12 +261,28 @@ def test_an_answer_that_is_too_large_is_shared_but_not_remembered() -> None:
     assert caller.cache.statistics().entries == 0
 
 
+def test_an_answer_is_not_remembered_if_the_model_changed_meanwhile() -> None:
+    """It may be the old one's."""
+
+    async def work(caller: _Caller) -> None:
+        call = asyncio.create_task(caller.call())
+        await asyncio.sleep(0.5)
+        caller.host._versions["a"] = "2"
+        await call
+        await caller.call()
+        caller.host._versions["a"] = "1"
+        await caller.call()
+
+    caller = _run(Reply(floats(1), after_s=1), work)
+    assert [how for how, _ in caller.log] == ["miss", "miss", "miss"]
+    assert caller.cache.statistics().entries == 2
+
+
 _callers = st.lists(
     st.tuples(st.integers(0, 6), st.integers(0, 6), st.sampled_from([2.5, 5.5, NEVER])), min_size=1, max_size=8
 )
 
 
-@settings(deadline=None)
 @given(callers=_callers, outcomes=st.lists(st.booleans(), min_size=1, max_size=8))
 def test_whoever_comes_and_leaves_whenever_nobody_waits_in_vain(
     callers: list[tuple[int, int, float]], outcomes: list[bool]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -90,7 +90,6 @@ _tensors = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(one=_tensors, other=_tensors)
 def test_digests_are_equal_exactly_if_the_raw_forms_are(one: Tensor, other: Tensor) -> None:
     """Datatype, shape and raw bytes decide."""

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from graphmesh.core.clock import Deadline
@@ -125,7 +125,6 @@ _outcomes = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(script=_outcomes, deadline_s=st.integers(1, 8))
 def test_any_script_of_branches_ends_as_trying_them_by_hand(script: list[tuple[int, str]], deadline_s: int) -> None:
     """The same branches are called at the same instants, whatever they do; the outcome is the same."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from graphmesh.core.errors import InvalidRequest, ModelFailed, Overloaded, Unavailable
@@ -165,7 +165,6 @@ def _oracle(join: Join, quorum: int, script: list[tuple[int, bool]]) -> tuple[li
 
 
 @pytest.mark.parametrize("join", Join)
-@settings(deadline=None)
 @given(script=_scripts, data=st.data())
 def test_any_script_of_branches_ends_as_the_table_says(
     join: Join, script: list[tuple[int, bool]], data: st.DataObject

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from graphmesh.core.errors import InvalidRequest, Overloaded, Unavailable
@@ -130,7 +130,6 @@ def _oracle(script: list[tuple[int, str]], delay: int) -> tuple[str, int, int]:
             now += 1
 
 
-@settings(deadline=None)
 @given(rough=_scripts, delays=st.integers(0, 4))
 def test_any_script_of_branches_ends_as_going_through_the_seconds(rough: list[tuple[int, str]], delays: int) -> None:
     """The same winner or error at the same instant after as many starts, and nothing goes on."""

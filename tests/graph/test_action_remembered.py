@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from graphmesh.graph.running.actions.memory import CacheMemory
 from graphmesh.graph.running.actions.remembered import Remembered, frozen
+
+
+def _remembered(**bounds: Any) -> Remembered:  # noqa: ANN401
+    return Remembered(**{"memory": CacheMemory(), **bounds})
 
 
 def _bytes(count: int) -> dict[str, np.ndarray[tuple[int], np.dtype[np.uint8]]]:
@@ -16,38 +23,38 @@ def _bytes(count: int) -> dict[str, np.ndarray[tuple[int], np.dtype[np.uint8]]]:
 
 def test_an_answer_is_kept_until_its_time_is_up() -> None:
     """At the very instant it is too old; then its bytes are free."""
-    kept = Remembered(ttl_s=10, max_entries=5, max_bytes=100)
+    kept = _remembered(ttl_s=10, max_entries=5, max_bytes=100)
     kept.put("a", _bytes(7), now=5)
     assert kept.get("a", now=14.9) is not None
     assert kept.get("a", now=15) is None
     assert (len(kept), kept.held_bytes) == (0, 0)
-    assert kept.dropped == 0
+    assert kept._memory.dropped == 0
 
 
 def test_what_nobody_asks_for_goes_when_its_time_is_up() -> None:
     """Any look will do, so that nothing keeps a model alive that was replaced."""
-    kept = Remembered(ttl_s=10, max_entries=5, max_bytes=100)
+    kept = _remembered(ttl_s=10, max_entries=5, max_bytes=100)
     for key in "ab":
         kept.put(key, _bytes(1), now=0)
     kept.put("c", _bytes(1), now=5)
     assert kept.get("other", now=10) is None
-    assert (len(kept), kept.held_bytes, kept.dropped) == (1, 1, 0)
+    assert (len(kept), kept.held_bytes, kept._memory.dropped) == (1, 1, 0)
 
 
 def test_the_longest_unused_goes_first() -> None:
     """Using an answer keeps it."""
-    kept = Remembered(ttl_s=10, max_entries=2, max_bytes=100)
+    kept = _remembered(ttl_s=10, max_entries=2, max_bytes=100)
     kept.put("a", _bytes(1), now=0)
     kept.put("b", _bytes(1), now=0)
     assert kept.get("a", now=1) is not None
     kept.put("c", _bytes(1), now=1)
     assert [kept.get(key, now=1) is not None for key in "abc"] == [True, False, True]
-    assert kept.dropped == 1
+    assert kept._memory.dropped == 1
 
 
 def test_as_many_go_as_their_bytes_need() -> None:
     """One large answer may cost several small ones; one that is larger than all is not kept at all."""
-    kept = Remembered(ttl_s=10, max_entries=9, max_bytes=10)
+    kept = _remembered(ttl_s=10, max_entries=9, max_bytes=10)
     for key in "abc":
         kept.put(key, _bytes(3), now=0)
     kept.put("d", _bytes(6), now=0)
@@ -59,7 +66,7 @@ def test_as_many_go_as_their_bytes_need() -> None:
 
 def test_a_newer_answer_replaces_the_older() -> None:
     """Its bytes count once, and its time starts anew."""
-    kept = Remembered(ttl_s=10, max_entries=9, max_bytes=10)
+    kept = _remembered(ttl_s=10, max_entries=9, max_bytes=10)
     kept.put("a", _bytes(3), now=0)
     kept.put("a", _bytes(4), now=5)
     assert kept.held_bytes == 4
@@ -91,11 +98,10 @@ def test_views_are_copied() -> None:
     assert not kept.flags.writeable
 
 
-@settings(deadline=None)
 @given(steps=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 8), st.integers(0, 3)), max_size=40))
 def test_bounds_hold_whatever_is_put_and_asked_for(steps: list[tuple[int, int, int]]) -> None:
     """Never more answers or bytes than allowed, and what is held is what the sum of the kept says."""
-    kept = Remembered(ttl_s=5, max_entries=3, max_bytes=12)
+    kept = _remembered(ttl_s=5, max_entries=3, max_bytes=12)
     now = 0
     for key, size, pause in steps:
         now += pause

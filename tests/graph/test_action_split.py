@@ -87,7 +87,7 @@ def test_only_as_many_keys_move_as_a_share_changes() -> None:
     assert len(moved) / len(KEYS) == pytest.approx(0.1, abs=FAR)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(weights=st.lists(st.integers(0, 20), min_size=2, max_size=5), data=st.data())
 def test_keys_move_only_between_the_branch_that_changes_and_the_others(weights: list[int], data: st.DataObject) -> None:
     """Whatever the weights: one that grows takes keys from others, and none moves between those."""

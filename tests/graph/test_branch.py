@@ -13,6 +13,7 @@ import pytest
 from graphmesh.core.errors import DeadlinePassed, ModelFailed, ModelNotReady, Overloaded, SignatureMismatch
 from graphmesh.graph.running.branch import Branch
 from graphmesh.graph.running.budget import Budget
+from graphmesh.graph.running.ending import Ending, ending_of
 from graphmesh.graph.running.timeline import Timeline
 from graphmesh.graph.spec import Binding, Graph, ModelCall, Node, Transform
 from graphmesh.graph.transforms.operations import Cast, Operation
@@ -101,7 +102,7 @@ def test_without_bindings_a_branch_takes_what_it_has_inputs_for() -> None:
     _run(Branch(_node(), action, takes=frozenset({"p", "other"})))
     _run(Branch(_node(), action))
     assert [inputs for inputs, _ in action.seen] == [{"p": 1}, {"p": 1, "q": 2}]
-    with pytest.raises(ModelNotReady, match="the signature of model m is not known, and so not which inputs it takes"):
+    with pytest.raises(ModelNotReady, match="no worker serves model m now, so that its inputs are not known"):
         _run(Branch(_node(), action, unknown="model m"))
     _run(Branch(_node(inputs="x=p"), action, unknown="model m"))
 
@@ -143,6 +144,34 @@ def test_a_branch_that_does_not_stream_gives_its_one_answer() -> None:
     virtual(work())
 
 
+def test_what_it_cut_off_is_told_whose_limit_it_was() -> None:
+    """By the cancellation itself, however deep it reaches."""
+    seen: list[BaseException] = []
+
+    class Waiting(Noting):
+        async def run(self, inputs: Mapping[str, Tensor], frame: Frame) -> Mapping[str, Tensor]:
+            async def wait() -> None:
+                try:
+                    await asyncio.sleep(9)
+                except BaseException as error:
+                    seen.append(error)
+                    raise
+
+            async with frame.run.host.tasks() as tasks:
+                tasks.start(0, wait())
+                tasks.start(1, wait())
+                await tasks.next()
+            return inputs
+
+    async def work() -> None:
+        with pytest.raises(DeadlinePassed):
+            await Branch(_node(timeout_s=0.05), Waiting()).run({}, frame_of(run_of(FakeHost({})), "route"))
+
+    virtual(work())
+    cut = Ending("DEADLINE_EXCEEDED", "cut off after 50 ms by the limit of route/cheap")
+    assert [ending_of(error) for error in seen] == [cut, cut]
+
+
 def test_its_own_limit_is_within_what_is_left() -> None:
     """The earlier of both is what the action sees; its own one ends it."""
 
@@ -151,7 +180,10 @@ def test_its_own_limit_is_within_what_is_left() -> None:
         action = Noting(pause_s=2.0)
         branch = Branch(_node(timeout_s=1.0), action)
         begun = host.now()
-        with pytest.raises(DeadlinePassed, match="graph g, node route/cheap: it may take 1 s, and took longer"):
+        with pytest.raises(
+            DeadlinePassed,
+            match="graph g, node route/cheap: the limit of step route/cheap, 1000 ms, was reached; raise its `timeout`",
+        ):
             await branch.run({}, frame_of(run_of(host), "route"))
         assert host.now() - begun == 1.0
         action.pause_s = 0.5
@@ -210,6 +242,7 @@ def test_an_action_that_waits_for_nothing_keeps_to_its_time_too(
         virtual(work())
         return
     with pytest.raises(
-        DeadlinePassed, match="it may take 2 s, and took longer" if own_s else "the deadline passed before it had ended"
+        DeadlinePassed,
+        match="the limit of step step, 2000 ms, was reached" if own_s else "the deadline passed before it had ended",
     ):
         virtual(work())

@@ -140,7 +140,7 @@ def graphs(draw: st.DrawFn) -> tuple[Graph, dict[str, TensorSpec]]:
 
 
 @given(graphs())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_nothing_overlaps(drawn: tuple[Graph, dict[str, TensorSpec]]) -> None:
     """Boxes, words and edges keep clear of each other, and texts stay in their boxes."""
     check(lay_out(*drawn))

@@ -115,6 +115,33 @@ def test_what_a_row_says() -> None:
     assert read.shares == [("network", 0.5)]
 
 
+def test_parts_are_to_the_scale_of_the_bar() -> None:
+    """What is between calls is none of them; of calls side by side each part has its share."""
+    loop = called("again", 0, 200, calls=3, calls_ms=2.0, compute_ms=1.0)
+    beside = called("map", 0, 200, calls=4, calls_ms=800.0, compute_ms=400.0)
+    document = {"graph": "g", "duration_ms": 200.0, "nodes": [loop, beside]}
+    assert [one.shares for one in waterfall(document, nested=1)] == [[("compute", 0.005)], [("compute", 0.5)]]
+    page = waterfall_to_html(document)
+    assert '<span class="compute" style="flex:0 0 0.50%">' in page
+    assert "anything else, and the time between calls" in page
+
+
+def test_why_it_ended_and_how_far_a_stream_is() -> None:
+    """What was cut off says by whom, before anything else; a stream that goes on is no failure."""
+    stream = called("stream", 0, 5, outcome="running", answers=3, first_answer_ms=1.5)
+    late = called(
+        "late", 0, 5, outcome="DEADLINE_EXCEEDED", reason="cut off after 5 ms by the limit of late", retries=1
+    )
+    document = {"graph": "g", "duration_ms": 5.0, "nodes": [stream, late]}
+    rows = waterfall(document, nested=1)
+    assert (rows[0].outcome, rows[0].notes) == ("ok", ("3 answers so far, the first after 1.5 ms",))
+    assert rows[1].notes == ("cut off after 5 ms by the limit of late", "sent again 1 time")
+    page = waterfall_to_html(document)
+    assert page.count('class="failed"') == 1
+    assert "running" not in page.partition("<details>")[0]
+    assert "cut off after 5 ms by the limit of late" in page
+
+
 def test_one_called_graph_needs_no_row_of_its_own() -> None:
     """Its steps follow the step that called it, placed in the whole call's time."""
     document = DOCUMENT | {"nodes": [called("read", 4.5, 5.0, kind="graph", nested=[LINE])]}
@@ -131,6 +158,15 @@ def test_a_call_of_a_model_alone() -> None:
     assert (only.name, only.target, only.where, only.duration_ms) == ("m", "model m@1", "w1", 4.0)
     assert only.shares == [("queue", 0.25), ("compute", 0.75)]
     assert only.notes == ()
+
+
+def test_a_stream_of_a_model_alone() -> None:
+    """It is one row as long as the stream was when its answer came."""
+    document = {"model": "m", "version": "1", "worker": "w1", "duration_ms": 300.0, "answers": 3}
+    (only,) = waterfall(document | {"first_answer_ms": 1.5}, nested=1)
+    assert (only.duration_ms, only.shares) == (300.0, [])
+    assert only.notes == ("3 answers so far, the first after 1.5 ms",)
+    assert "<title>m: 300.0 ms</title>" in waterfall_to_html(document)
 
 
 @pytest.mark.parametrize("document", [{}, {"nodes": []}, {"nodes": [{}]}, {"nodes": [{"nested": [{}]}], "graph": "g"}])

@@ -168,7 +168,7 @@ def test_what_is_read_must_be_there() -> None:
     with pytest.raises(InvalidGraph) as caught:
         read({"n.boxes": flow}, boxs, "edge n.boxs -> output y")
     assert caught.value.message == (
-        "edge n.boxs -> output y: node n gives no 'boxs', but ['boxes']; did you mean 'boxes'?"
+        "edge n.boxs -> output y: node n gives no 'boxs', only boxes; did you mean 'boxes'?"
     )
     with pytest.raises(InvalidGraph, match=r"edge n.boxs -> output y: they differ"):
         read({"n.boxs": Clash("they differ")}, boxs, "edge n.boxs -> output y")

@@ -12,11 +12,11 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from graphmesh.core.errors import InvalidGraph
-from graphmesh.graph.checks import gate as gate_module
 from graphmesh.graph.checks import validate
-from graphmesh.graph.checks.choices import Gate
-from graphmesh.graph.checks.gate import breaks, choose
-from graphmesh.graph.checks.search import Found
+from graphmesh.graph.gate import choose as gate_module
+from graphmesh.graph.gate.choices import Gate
+from graphmesh.graph.gate.choose import breaks, choose
+from graphmesh.graph.gate.search import Found
 from graphmesh.graph.spec import Binding, Fallback, Graph, GraphCall, Map, ModelCall, Transform
 from graphmesh.graph.transforms.operations import Cast, Operation
 from tests.graph.typing_help import graph, model, signed, step, typed
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from graphmesh.core.signature import Signature
-    from graphmesh.graph.checks.gate import Choice
+    from graphmesh.graph.gate.choose import Choice
     from graphmesh.graph.spec import Node
 
 DETECT = signed({"image": "UINT8 (H, W, 3)"}, {"boxes": "FP32 (N, 4)"})
@@ -349,7 +349,7 @@ def test_only_a_few_choices_are_remembered() -> None:
 
 
 def test_what_was_chosen_is_kept_when_the_search_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If it still works; else the newest, with what breaks."""
+    """If it still works; else those that are as far back for all models; else the newest, with what breaks."""
     versions = {"detect": {"1": DETECT, "2": DETECT_ROTATED}, "crop": {"1": CROP}}
     last = choose(OCR, versions, {"g": PROMISE}.get, {"g": OCR}.get)
     monkeypatch.setattr(gate_module, "search", lambda *_: Found(None, gave_up=True))
@@ -360,9 +360,13 @@ def test_what_was_chosen_is_kept_when_the_search_gives_up(monkeypatch: pytest.Mo
     kept = chosen({**versions, "detect": {**versions["detect"], "3": DETECT_FLOAT}}, last)
     assert (kept.versions, kept.error) == ({"detect": "1", "crop": "1"}, None)
     assert [held.version for held in kept.held] == ["3", "2"]
-    for choice in (chosen(versions, None), chosen({**versions, "crop": {"2": CROP}}, last)):
-        assert choice.error is not None
-        assert choice.error.message == ROTATED
+    assert chosen(versions, None).versions == {"detect": "1", "crop": "1"}, "one back, and the only one"
+    lost = chosen({"detect": {"2": DETECT_ROTATED, "3": DETECT_FLOAT}, "crop": {"2": CROP}}, last)
+    assert lost.error is not None
+    assert lost.versions == {"detect": "3", "crop": "2"}
+    assert lost.error.message.endswith(
+        "too many do not to find out which; unload versions that are not needed, or fix the versions in the graph"
+    )
 
 
 def test_a_model_that_is_gone_for_a_while_changes_no_other_choice() -> None:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
-from graphmesh.core.errors import InvalidGraph
+from graphmesh.core.errors import FailedPrecondition, InvalidGraph
 from graphmesh.graph import limits
 from graphmesh.graph.checks.structure import check_structure
 from graphmesh.graph.checks.validate import validate
+from graphmesh.graph.conditions import Condition, Key, Scope
 from graphmesh.graph.forms.text import dump_textproto, dump_yaml, parse_textproto, parse_yaml
 from graphmesh.graph.forms.wire import graph_from_bytes, graph_to_bytes
-from graphmesh.graph.spec import Aggregate, Binding, GraphInput, Join, Kind, Transform
+from graphmesh.graph.spec import Aggregate, Binding, GraphInput, Join, Kind, Split, Switch, Transform
 from graphmesh.graph.transforms.operations import KINDS
 from graphmesh.v1 import graph_pb2
 
@@ -45,7 +46,9 @@ def _run(python: str) -> Graph:
 def _around(nodes: str) -> Graph:
     """Return a graph of the nodes of one example: what they read are its inputs, and each gives an output."""
     graph = parse_yaml("name: example\nnodes:\n" + textwrap.indent(nodes, "  "))
-    sources = dict.fromkeys(binding.source for node in graph.nodes for binding in node.inputs)
+    names = {node.name for node in graph.nodes}
+    read = (binding for node in graph.nodes for binding in node.inputs)
+    sources = dict.fromkeys(binding.source for binding in read if binding.node not in names)
     return replace(
         graph,
         inputs=tuple(GraphInput(name=source) for source in sources),
@@ -136,6 +139,50 @@ def test_the_message_of_the_page_is_the_message(sign: Sign) -> None:
         "decode": sign({"data": "BYTES ()"}, {"image": "UINT8 (H, W, 3)"}),
         "detect": sign({"image": "FP32 (N, 3, H, W)"}, {"y": "FP32 ()"}),
     }
+    with pytest.raises(InvalidGraph) as caught:
+        validate(graph, catalog.get, graphs=lambda _: None)
+    assert caught.value.message + "\n" == _blocks("text")[1]
+
+
+def test_the_conditions_of_the_page_have_a_value_without_headers_and_parameters() -> None:
+    """As they are guarded there, they only hold where what they ask for is there."""
+    nodes = _around(next(example for example in EXAMPLES if example.startswith("tier:"))).nodes
+    tier, hashed = (node.kind for node in nodes)
+    assert isinstance(tier, Switch)
+    assert isinstance(hashed, Split)
+    gold, long = (Condition.parse(case.when, sees=frozenset({"inputs"})) for case in tier.cases)
+    key = Key.parse(hashed.key)
+    scope = Scope(headers={"x-tier": "gold", "x-user": "ann"}, params={"limit": 200})
+    assert (gold.holds(scope), long.holds(scope), key.value(scope)) == (True, True, "ann")
+    assert (gold.holds(Scope()), long.holds(Scope()), key.value(Scope())) == (False, False, "")
+    with pytest.raises(FailedPrecondition):
+        Condition.parse("headers['x-tier'] == 'gold'", sees=frozenset()).holds(Scope())
+
+
+def test_the_scores_of_a_detector_are_reduced_as_the_page_says(sign: Sign) -> None:
+    """Its example is accepted for 8,400 scores, and asking all of them in a condition is refused."""
+    written = textwrap.indent(next(example for example in EXAMPLES if "\nfound:" in example), "  ")
+    around = "name: g\ninputs: {scores: 'FP32 (8400,)', image: FP32}\nnodes:\n%s\noutputs: {y: found.y}"
+    signature = sign({"image": "FP32 ()"}, {"y": "FP32 ()"})
+    assert validate(parse_yaml(around % written), lambda _: signature, graphs=lambda _: None).outputs
+    asked = written.replace("inputs.score > 0.5", '"inputs.score.exists(s, s > 0.5)"').replace("best.score", "scores")
+    asked = asked[asked.index("  found:") :]
+    with pytest.raises(
+        InvalidGraph, match=r"inputs.score is FP32 \(8400,\), 8400 elements, but it sees .* at most 1024"
+    ):
+        validate(parse_yaml(around % asked), lambda _: signature, graphs=lambda _: None)
+
+
+def test_the_message_about_a_condition_is_the_message(sign: Sign) -> None:
+    """The example of a refused condition is what validation says."""
+    graph = parse_yaml("""
+        name: g
+        inputs: {text: TEXT, lang: TEXT}
+        nodes:
+          route: {switch: [{when: inputs.lang > 5, model: english}], inputs: {text: text, lang: lang}}
+        outputs: {y: route.y}
+    """)
+    catalog = {"english": sign({"text": "TEXT ()"}, {"y": "FP32 ()"})}
     with pytest.raises(InvalidGraph) as caught:
         validate(graph, catalog.get, graphs=lambda _: None)
     assert caught.value.message + "\n" == _blocks("text")[0]

@@ -158,7 +158,7 @@ def test_a_missing_input_is_refused() -> None:
 
     async def work() -> None:
         host = FakeHost(FUNCTIONS)
-        with pytest.raises(SignatureMismatch, match=r"input 'x' is missing; required are \['x'\]"):
+        with pytest.raises(SignatureMismatch, match="input 'x' is missing; required are x"):
             await give(host, DIAMOND, {"z": ONE})
         assert not host.made
 
@@ -273,7 +273,7 @@ def test_a_step_that_takes_too_long_is_cancelled() -> None:
     async def work() -> None:
         host = Endless({})
         begun = host.now()
-        with pytest.raises(DeadlinePassed, match=r"graph g, node a: it may take 0.5 s, and took longer"):
+        with pytest.raises(DeadlinePassed, match=r"graph g, node a: the limit of step a, 500 ms, was reached"):
             await give(host, graph, {"x": ONE})
         assert host.now() - begun == 0.5
 

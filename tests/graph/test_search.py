@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphmesh.graph.checks.search import search
+from graphmesh.graph.gate.search import search
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from graphmesh.graph.checks.search import Found
+    from graphmesh.graph.gate.search import Found
 
 _COUNTS = st.dictionaries(st.sampled_from("abcde"), st.integers(1, 3), min_size=1, max_size=5)
 

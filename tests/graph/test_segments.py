@@ -100,7 +100,10 @@ def test_a_graph_all_of_whose_steps_are_here_is_fused() -> None:
         (("decode", "find", "read", "name", "clean", "sort"), ())
     ]
     assert plan_to_text(plan) == (
-        "graph page on a\n\n1  decode, find, read, name, clean, sort: here, fused\n\nnothing crosses the network\n"
+        "graph page on a\n\n1  decode, find, read, name, clean, sort: here, fused\n"
+        "   decode: runs model decode@1\n   find: runs model find@1\n   read: runs graph line\n"
+        "   name/near: runs model near@1\n   name/far: runs model far@1\n   sort: runs model sort@1\n"
+        "\nnothing crosses the network\n"
     )
     circular = Graph(name="line", nodes=(step("me", GraphCall(name="line")),))
     for line in (circular, None):
@@ -127,6 +130,34 @@ def test_versions_decide_where_a_call_goes() -> None:
     assert plan.to_dict()["segments"][2]["crossings"][0]["version"] == "7"  # type: ignore[index]
 
 
+def test_each_step_says_which_version_answers() -> None:
+    """Here what the step fixes, what is kept for the graph, else the newest; elsewhere the only one, if it is that."""
+    names = ("fixed", "kept", "newest", "only", "any")
+    nodes = [model(name) for name in names]
+    nodes[0] = step("fixed", ModelCall(name="fixed", version="1"))
+    here = [("a", name, version) for name in names[:3] for version in ("1", "2", "10")]
+    hosts = _hosts(*here, ("b", "only", "3"), ("b", "any", "1"), ("c", "any", "2"))
+    plan = segment(Graph(name="g", nodes=tuple(nodes)), Mesh(hosts=hosts, pins={"g": {"kept": "2"}}), "a")
+    uses = [str(use.target) for part in plan.segments for use in part.uses]
+    assert uses == ["model fixed@1", "model kept@2", "model newest@10"]
+    crossings = [str(one.target) for part in plan.segments for one in part.crossings]
+    assert crossings == ["model only@3", "model any"]
+    assert plan.to_dict()["segments"][0]["uses"] == [  # type: ignore[index]
+        {"node": "fixed", "target": "fixed", "kind": "model", "version": "1"}
+    ]
+
+
+def test_a_graph_that_is_not_fused_says_for_want_of_what() -> None:
+    """The models that its own worker lacks, in the version that they must be, and who has them."""
+    hosts = _hosts(("a", "ocr", "1"), ("b", "ocr", "2"), a="crop")
+    outer = Graph(name="outer", nodes=(step("in", GraphCall(name="line")),))
+    mesh = Mesh(hosts=hosts, runners={"line": ["a"]}, graphs={"line": LINE}.get, pins={"line": {"ocr": "2"}})
+    assert "   not fused: model ocr@2 is only on b\n" in plan_to_text(segment(outer, mesh, "a"))
+    many = Graph(name="line", nodes=tuple(model(name) for name in ("e", "f", "g", "h", "i")))
+    text = plan_to_text(segment(outer, replace(mesh, graphs={"line": many}.get), "a"))
+    assert "not fused: model e is on no worker, model f is on no worker, model g is on no worker, and 2 more\n" in text
+
+
 def test_versions_of_a_nested_graph_are_its_own() -> None:
     """What is kept for a nested graph decides whether all of it is here, not what is kept for the graph around it."""
     outer = Graph(name="outer", nodes=(step("in", GraphCall(name="line")),))
@@ -143,7 +174,10 @@ def test_as_lines() -> None:
         "graph page on a\n"
         "\n"
         "1  decode, find, name: here, fused\n"
-        "   name/far: on no worker: nobody has it now, through a gateway\n"
+        "   decode: runs model decode@1\n"
+        "   find: runs model find@1\n"
+        "   name/near: runs model near@1\n"
+        "   name/far: nowhere, as no worker has it now: its calls fail\n"
         "     calls model far\n"
         "     sends find.boxes: FP32 (100, 4), 1.562 KiB\n"
         "     sends decode.meta, of unknown type\n"
@@ -151,10 +185,12 @@ def test_as_lines() -> None:
         "\n"
         "2  read: on b or c, through a gateway\n"
         "   calls graph line for its items\n"
+        "   not fused: model crop is only on b, model ocr is only on b\n"
         "   sends find.strips: UINT8 (N, 48, 320, 3), 45 KiB x N\n"
         "   gets  read.text: TEXT (N,)\n"
         "\n"
         "3  clean, sort: here, fused\n"
+        "   sort: runs model sort@1\n"
         "\n"
         "2 steps or branches call over the network, 101.6 KiB and what the request decides\n"
     )
@@ -168,12 +204,17 @@ def test_as_json() -> None:
         "steps": ["read"],
         "fused": False,
         "workers": ["b", "c"],
+        "uses": [],
         "crossings": [
             {
                 "node": "read",
                 "target": "line",
                 "kind": "graph",
                 "version": "",
+                "lacks": [
+                    {"target": "crop", "kind": "model", "version": "", "workers": ["b"]},
+                    {"target": "ocr", "kind": "model", "version": "", "workers": ["b"]},
+                ],
                 "many": True,
                 "workers": ["b", "c"],
                 "sends": [

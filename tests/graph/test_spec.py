@@ -80,6 +80,7 @@ B = Node(name="b", kind=Map(target=GraphCall(name="g"), over=("x",)))
         (Cascade(branches=(A, B), confidence="score", threshold=0.9), "cascade, score at least 0.9", "ab"),
         (Race(branches=(B, A), delay_s=0.05), "race, 50 ms apart", "ba"),
         (Loop(body=A, max_iterations=10), "loop, at most 10 times", "a"),
+        (Loop(body=A, max_iterations=1), "loop, at most once", "a"),
         (Cache(body=B), "cache", "b"),
         (
             Transform(operations=(Operation(what=Cast(datatype="FP32"), inputs=("x",), outputs=("y",)),) * 2),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -37,6 +38,12 @@ from tests.graph.strategies import graphs, kinds
 
 if TYPE_CHECKING:
     from graphmesh.graph.spec import Kind
+
+
+def _told(error: InvalidGraph) -> list[str]:
+    """Return the mistakes that an error tells, one by one."""
+    return re.split(r"^- ", error.message, flags=re.MULTILINE)[1:] or [error.message]
+
 
 GOOD = """
 name: g
@@ -102,7 +109,7 @@ def test_each_mistake_is_named_where_it_is(old: str, new: str, expected: str) ->
     """One change to a sound graph, one message that names node, input or edge and what to do."""
     with pytest.raises(InvalidGraph) as caught:
         check_structure(parse_yaml(GOOD.replace(old, new)))
-    assert caught.value.message.startswith(expected)
+    assert _told(caught.value)[0].startswith(expected)
 
 
 def test_nodes_of_one_name_are_refused() -> None:
@@ -312,7 +319,11 @@ LONG = "a" * 2_001
         ("on: [UNAVAILABLE,", "on: [CANCELLED,", "node safe: `on` must name gRPC codes"),
         ("on: [UNAVAILABLE,", "on: [DEADLINE_EXCEEDED,", "node safe: `on` entry 'DEADLINE_EXCEEDED' is there twice"),
         ("[m, n], confidence", "[m], confidence", "node sure: a cascade must have at least 2 branches, got 1"),
-        ("confidence: score", "confidence: ''", "node sure: a tensor name must match"),
+        (
+            "confidence: score",
+            "confidence: ''",
+            "node sure: `confidence` must name the output that says how sure an answer is",
+        ),
         (
             "[m, n], confidence",
             "[{model: m, outputs: {scor: x}}, n], confidence",
@@ -359,7 +370,7 @@ def test_each_mistake_in_a_step_is_named_where_it_is(old: str, new: str, expecte
     assert changed != COMPOSED
     with pytest.raises(InvalidGraph) as caught:
         check_structure(parse_yaml(changed))
-    assert caught.value.message.startswith(expected)
+    assert _told(caught.value)[0].startswith(expected)
 
 
 def _alone(kind: Kind) -> Graph:
@@ -379,7 +390,7 @@ CAST = Operation(what=Cast(datatype="FP32"), inputs=("x",), outputs=("y",))
     ("kind", "expected"),
     [
         (
-            Switch(cases=tuple(Case(when=f"inputs.x.exists(a, a in inputs.x) || {n} > 9", then=M) for n in range(2))),
+            Switch(cases=tuple(Case(when=f"inputs.x.exists(a, a in inputs.x) || {n} > 9", then=M) for n in range(9))),
             "the conditions of a switch could take",
         ),
         (Switch(cases=(), default=M), "a switch must have a case, got none; add one or call the default itself"),
@@ -397,7 +408,7 @@ def test_values_that_only_a_program_writes_are_checked(kind: Kind, expected: str
     """What no text form can say, or says badly, is refused with the node."""
     with pytest.raises(InvalidGraph) as caught:
         check_structure(_alone(kind))
-    assert caught.value.message.startswith(f"node n: {expected}")
+    assert _told(caught.value)[0].startswith(f"node n: {expected}")
 
 
 def test_a_nodes_time_is_bounded() -> None:
@@ -447,3 +458,50 @@ def test_whatever_a_step_does_is_sound_or_an_invalid_graph(kind: Kind) -> None:
     """As above, past the checks of names around the step."""
     with contextlib.suppress(InvalidGraph):
         check_structure(_alone(kind))
+
+
+def test_all_mistakes_that_do_not_follow_from_one_another_are_told() -> None:
+    """In the order of the document: inputs, steps with their conditions and edges, outputs."""
+    document = """
+name: g
+inputs: {x: TEXT, 1y: TEXT}
+nodes:
+  route:
+    switch:
+      - {when: inputs.x = 'a', model: a}
+      - {when: inputs.z == 'a', model: b}
+      - {when: inputs.x == 'b', model: C}
+    inputs: {x: x}
+  last:
+    cascade: {branches: [a, b], confidence: small 0.55, threshold: 0.5}
+    timeout: 2h
+    inputs: {x: nowhere.y}
+outputs: {y: last.y, z: gone.y}
+"""
+    with pytest.raises(InvalidGraph) as caught:
+        check_structure(parse_yaml(document))
+    starts = [
+        "graph input '1y': a tensor name must match",
+        "node route: the case of branch 'a': this expression cannot be read, character 10:",
+        "node route: the case of branch 'b' reads inputs.z, which is not there",
+        "node route/C: a node name must match",
+        "node route/C: a model or graph name must match",
+        "node last: timeout must be from 0 to 3600 s, got 7200 s",
+        "node last: `confidence` must name the output that says how sure an answer is, and `threshold` be the number",
+        "edge nowhere.y -> last.x: there is no node 'nowhere'",
+        "edge gone.y -> output z: there is no node 'gone'",
+    ]
+    assert [told[: len(start)] for told, start in zip(_told(caught.value), starts, strict=True)] == starts
+    assert "    inputs.x = 'a'\n               ^\n" in caught.value.message
+
+
+def test_dead_ends_are_told_together() -> None:
+    """Once all names are right."""
+    with pytest.raises(InvalidGraph) as caught:
+        check_structure(
+            parse_yaml(
+                "{name: g, inputs: [x, z], nodes: {a: {model: m, inputs: {x: x}}, b: {model: m}, c: {model: m}}, "
+                "outputs: {y: a.y}}"
+            )
+        )
+    assert [told.partition(":")[0] for told in _told(caught.value)] == ["graph input 'z'", "node b", "node c"]

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from graphmesh.core.clock import NO_DEADLINE
 from graphmesh.graph.running.call import Call
-from graphmesh.graph.running.timeline import CANCELLED, CallTiming, Timeline, timing_of
+from graphmesh.graph.running.ending import CANCELLED, OK, Ending
+from graphmesh.graph.running.timeline import Timeline
+from graphmesh.graph.running.timing import CallTiming, timing_of
 from graphmesh.graph.spec import Cascade, Fallback, Graph, GraphCall, GraphInput, Loop, Map, Race, Transform
 from tests.graph.pictured import model, step
 
@@ -27,9 +29,9 @@ def call(path: str, target: Target | None = None) -> Call:
     return Call(target or GraphCall(name="h"), {}, (), path, NO_DEADLINE, run)
 
 
-def timing(start: float, end: float, **more: Any) -> CallTiming:  # noqa: ANN401 - any field
+def timing(start: float, end: float, *, outcome: str = "ok", **more: Any) -> CallTiming:  # noqa: ANN401 - any field
     """Return the timing of a call that began and ended so many milliseconds after the run began, at 10 s."""
-    return CallTiming(start=10 + start / 1000, end=10 + end / 1000, **more)
+    return CallTiming(**{"start": 10 + start / 1000, "end": 10 + end / 1000, "ending": Ending(outcome), **more})
 
 
 def nodes(timeline: Timeline) -> dict[str, dict[str, Any]]:
@@ -205,6 +207,45 @@ def test_a_hedge_has_the_time_of_the_call_that_won() -> None:
             timeline.record(call("hedge/same"), timing(one[0], one[1], outcome=one[2]))
         entry = nodes(timeline)["hedge/same"]
         assert (entry["outcome"], entry["start_ms"], entry["duration_ms"], entry["calls"]) == ("ok", 3.0, 3.0, 2)
+
+
+def test_what_a_limit_cut_off_was_waited_for() -> None:
+    """It is on the critical path and says whose limit it was; beside it what nobody needed any more is not."""
+    timeline = Timeline(COMPOSED, revision=1, start=10)
+    cut = Ending("DEADLINE_EXCEEDED", "cut off after 2 ms by the limit of try/big")
+    timeline.record(call("try/big"), timing(1, 3, ending=cut))
+    timeline.record(call("try/small"), timing(3, 4))
+    timeline.ran("cut", start=10.004, end=10.004)
+    timeline.record(call("race/one"), timing(4, 9, ending=Ending(CANCELLED, "another answer came first")))
+    timeline.record(call("race/two"), timing(4, 8))
+    found = nodes(timeline)
+    assert (found["try/big"]["outcome"], found["try/big"]["reason"]) == ("DEADLINE_EXCEEDED", cut.reason)
+    assert (found["race/one"]["outcome"], found["race/one"]["reason"]) == (CANCELLED, "another answer came first")
+    assert "reason" not in found["try/small"]
+    assert path(timeline) == ["try", "try/big", "try/small", "cut", "race", "race/two"]
+
+
+def test_a_stream_that_goes_on() -> None:
+    """It says how far it is, as do the steps around it; what came of it later is on the path; its end replaces it."""
+    timeline = Timeline(COMPOSED, revision=1, start=10)
+    stream = call("try/big")
+    for count in (1, 2, 3):
+        answers: dict[str, Any] = {"answers": count, "first_answer_s": 0.002, "worker": f"w{count}"}
+        timeline.record(stream, timing(1, 1 + 2 * count, **answers, ending=None))
+        timeline.ran("cut", start=10.001 + 0.002 * count, end=10.002 + 0.002 * count)
+    for _ in range(2):  # telling changes nothing
+        found = nodes(timeline)
+        big = found["try/big"]
+        assert (big["outcome"], big["answers"], big["first_answer_ms"]) == ("running", 3, 2.0)
+        assert (big["calls"], big["calls_ms"], big["duration_ms"], big["worker"]) == (1, 6.0, 6.0, "w3")
+        assert found["try"]["outcome"] == "running"
+        assert found["cut"]["outcome"] == "ok"
+        assert path(timeline) == ["try", "try/big", "cut"]
+    timeline.record(stream, timing(1, 9, answers=3, first_answer_s=0.002, ending=OK))
+    timeline.ran("try", start=10.001, end=10.009)
+    found = nodes(timeline)
+    assert (found["try/big"]["outcome"], found["try/big"]["answers"], found["try/big"]["calls"]) == ("ok", 3, 1)
+    assert found["try"]["outcome"] == "ok"
 
 
 def test_notes_that_differ_are_kept_side_by_side() -> None:

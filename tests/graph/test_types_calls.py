@@ -63,7 +63,7 @@ def test_one_name_must_be_one_size() -> None:
         ({}, "node n: input x: FP32 (N,) of model m is not bound; say where it comes from"),
         (
             {"x": "FP32 (N,)", "xx": "FP32 ()"},
-            "edge xx -> n.xx: model m has no input 'xx', but ['x']; did you mean 'x'?",
+            "edge xx -> n.xx: model m has no input 'xx', only x; did you mean 'x'?",
         ),
     ],
 )

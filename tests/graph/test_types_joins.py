@@ -108,7 +108,7 @@ def test_as_many_rows_as_answers() -> None:
             Aggregate.MEAN,
             ("a", "more"),
             (
-                "node both: more gives 'q', but a gives ['p']; for aggregate mean all branches must give the same: "
+                "node both: more gives 'q', but a gives p; for aggregate mean all branches must give the same: "
                 "rename with `outputs`"
             ),
         ),

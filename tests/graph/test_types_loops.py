@@ -97,7 +97,7 @@ def test_text_is_text_from_the_start() -> None:
             "same",
             {"x": "FP32 (4, 4)"},
             {"x": "z"},
-            "node again: edge same.z -> again.x: same gives no 'z', but ['x']",
+            "node again: edge same.z -> again.x: same gives no 'z', only x",
         ),
     ],
 )

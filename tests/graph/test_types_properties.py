@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphmesh.core.signature import Signature, TensorSpec
@@ -241,7 +241,7 @@ def _check(world: World, specs: Mapping[str, TensorSpec]) -> None:
                 assert expected in {None, size}, f"{source}: {spec.type} is not {shape}, with {sizes}"
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 @given(world=worlds(), untyped=st.booleans())
 def test_what_can_run_has_types_that_are_true_of_it(world: World, untyped: bool) -> None:  # noqa: FBT001
     """No graph is refused that has a request that works, and every size said of a tensor is the one that it has."""
@@ -249,7 +249,7 @@ def test_what_can_run_has_types_that_are_true_of_it(world: World, untyped: bool)
     _check(world, typed.tensors)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100)
 @given(world=worlds(), data=st.data())
 def test_the_order_of_steps_changes_nothing(world: World, data: st.DataObject) -> None:
     """Types, their names for sizes too, are the same however the steps are written down."""

@@ -53,6 +53,6 @@ def test_a_name_that_is_not_there() -> None:
     with pytest.raises(InvalidGraph) as caught:
         _bound(model("m"), "aa", "b")
     assert caught.value.message == (
-        "node outer/inner: takes input 'a', but outer has ['aa', 'b']; did you mean 'aa'?; give outer an input 'a', or "
+        "node outer/inner: takes input 'a', but outer has aa, b; did you mean 'aa'?; give outer an input 'a', or "
         "bind it with `inputs: {a: ...}`"
     )

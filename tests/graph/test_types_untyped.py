@@ -83,14 +83,16 @@ def test_a_transform_takes_what_a_model_beside_it_says() -> None:
             HALF,
             (
                 "node n: the type of input 'x' is unknown: nothing but transforms reads that graph input, and these "
-                "take any; give it datatype and shape"
+                "take any; declare it, as `inputs: {x: TEXT}` in YAML or g.input('x', 'TEXT') in Python (TEXT is one "
+                "text, TEXT (N,) a list of texts, FP32 (N, 3) numbers)"
             ),
         ),
         (
             Switch(cases=(Case(when="inputs.x == 1", then=step("a", ModelCall(name="none"))),)),
             (
                 "graph input 'x': no model or graph reads it, so its type is unknown; declare it, as `inputs: {x: "
-                "TEXT}` in YAML or g.input('x', 'TEXT') in Python (TEXT is one text, TEXT (N,) a list of texts)"
+                "TEXT}` in YAML or g.input('x', 'TEXT') in Python (TEXT is one text, TEXT (N,) a list of texts, "
+                "FP32 (N, 3) numbers)"
             ),
         ),
         (
@@ -101,8 +103,9 @@ def test_a_transform_takes_what_a_model_beside_it_says() -> None:
                 carry=(Binding(name="x", source="wide"),),
             ),
             (
-                "node n: the type of input 'x' is unknown: no model or graph reads that graph input; give it "
-                "datatype and shape"
+                "node n: the type of input 'x' is unknown: no model or graph reads that graph input; declare "
+                "it, as `inputs: {x: TEXT}` in YAML or g.input('x', 'TEXT') in Python (TEXT is one text, TEXT (N,) a "
+                "list of texts, FP32 (N, 3) numbers)"
             ),
         ),
     ],

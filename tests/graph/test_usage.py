@@ -68,6 +68,8 @@ def test_uses_count_through_nested_graphs() -> None:
         ModelCall(name="b", version="3"): ITEMS,
         ModelCall(name="b"): 1,
     }
+    assert uses.direct("outer") == {GraphCall(name="inner"): ITEMS, ModelCall(name="b"): 1}
+    assert uses.direct("inner") == {ModelCall(name="a", version="2"): 1, ModelCall(name="b", version="3"): 1}
     assert set(uses.behind("outer", GraphCall(name="inner"))) == set(uses.of("inner"))
     assert list(uses.behind("outer", ModelCall(name="a"))) == [ModelCall(name="a", version="7")]
 
@@ -80,7 +82,8 @@ def test_what_cannot_be_looked_into_stands_for_itself() -> None:
         "circle": {circle: 1.0, ModelCall(name="a"): 1.0},
     }
     uses = Uses(lambda name: graphs.get(name), {})  # noqa: PLW0108 - mypy cannot match an overloaded method
-    assert uses.of("outer") == {lost: 2}
+    assert uses.of("outer") == uses.direct("outer") == {lost: 2}
+    assert uses.direct("lost") == {}
     assert uses.of("circle") == {circle: 1, ModelCall(name="a"): 1}
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from graphmesh.core.errors import InvalidGraph
+from graphmesh.graph.checks.findings import told
 from graphmesh.graph.checks.validate import type_graph, validate
 from graphmesh.graph.forms.yaml_form import parse_yaml
 from graphmesh.graph.spec import Binding, Graph, GraphInput, Loop, ModelCall, Node
@@ -210,3 +211,82 @@ def test_what_branches_call_must_exist(sign: Sign) -> None:
     catalog = {"m": sign({"x": "FP32 (N,)"}, {"y": "FP32 (N,)"})}
     with pytest.raises(InvalidGraph, match=r"^node safe/spare: there is no model 'spare'"):
         validate(graph, catalog.get, graphs=lambda _: None)
+
+
+MANY = """
+name: g
+inputs: {x: FP32, lang: TEXT}
+nodes:
+  zed: {fallback: [flakky, qick], inputs: {x: x}}
+  seen: {cache: {body: quick}, inputs: {x: x}}
+  sure: {cascade: {branches: [quick, slow], confidence: scroe, threshold: 0.5}, inputs: {x: x}}
+  after: {model: quick, inputs: {x: zed.score}}
+  bad: {model: quick, inputs: {x: seen.label}}
+  atop: {model: slow, inputs: {x: seen.score, y: seen.score}}
+  again: {model: slow, inputs: {x: seen.score, z: route.label}}
+  route: {switch: [{when: inputs.lang > 5, model: quick}, {when: size(inputs.lang), model: slow}], inputs: %s}
+outputs: {a: seen.lable, b: sure.label, c: after.label, d: bad.label, e: atop.label, f: again.label}
+"""
+
+
+def _mistakes(written: str, sign: Sign) -> list[str]:
+    signature = sign({"x": "FP32 ()"}, {"label": "TEXT ()", "score": "FP32 ()"})
+    catalog = {"quick": signature, "slow": signature}
+    with pytest.raises(InvalidGraph) as caught:
+        validate(parse_yaml(written), catalog.get, graphs=lambda _: None)
+    return [mistake.partition("\n")[0] for mistake in told(caught.value)]
+
+
+def test_all_that_is_wrong_with_calls_types_and_conditions_is_told_together(sign: Sign) -> None:
+    """In the order of the document; but for steps that read from one that is wrong."""
+    assert _mistakes(MANY.replace("size(inputs.lang)", "inputs.lang") % "{x: x, lang: lang}", sign) == [
+        "node zed/flakky: there is no model 'flakky'",
+        "node zed/qick: there is no model 'qick'",
+        (
+            "node sure: quick gives no 'scroe', which says how sure an answer is and all branches but the last must "
+            "give, only label, score; did you mean 'score'?"
+        ),
+        (
+            "edge seen.label -> bad.x: TEXT () does not fit FP32 (): the datatypes differ; convert it in a transform "
+            "between them"
+        ),
+        "edge seen.score -> atop.y: model slow has no input 'y', only x",
+        "edge route.label -> again.z: model slow has no input 'z', only x",
+        (
+            "node route: the case of branch 'quick': this expression does not fit the tensors that it reads, "
+            "character 13:"
+        ),
+        ("node route: the case of branch 'slow': this expression does not fit the tensors that it reads, character 1:"),
+        "edge seen.lable -> output a: node seen gives no 'lable', only label, score; did you mean 'label'?",
+    ]
+
+
+def test_all_that_is_wrong_with_structure_is_told_first(sign: Sign) -> None:
+    """What is called is looked at once that is mended."""
+    assert _mistakes(MANY % "{y: x, word: wrods.y}", sign) == [
+        ("node route: the case of branch 'quick' reads inputs.lang, which is not there; there are word, y"),
+        "node route: the case of branch 'slow': this expression cannot work, character 1:",
+        "edge wrods.y -> route.word: there is no node 'wrods'",
+    ]
+
+
+def test_every_name_that_an_expression_and_a_loop_lack_is_told(sign: Sign) -> None:
+    """One does not hide another."""
+    assert _mistakes(
+        """
+        name: g
+        inputs: [x]
+        nodes:
+          again:
+            loop: {body: quick, carry: {x: score, q: score}, until: inputs.p > inputs.r, max_iterations: 0}
+            inputs: {y: x}
+        outputs: {y: again.label}
+        """,
+        sign,
+    ) == [
+        "node again: max_iterations must be from 1 to 1000, got 0",
+        "node again: `until` reads inputs.p, which is not there; there are y",
+        "node again: `until` reads inputs.r, which is not there; there are y",
+        "node again: `carry` reads inputs.x, which is not there; there are y",
+        "node again: `carry` reads inputs.q, which is not there; there are y",
+    ]

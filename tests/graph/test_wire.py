@@ -161,9 +161,12 @@ def test_bytes_that_are_no_message_are_refused() -> None:
         ),
         (graph_pb2.Node(name="n", map={"over": ["x"]}), "node 'n': `map` must say what it calls"),
         (graph_pb2.Node(name="n", loop={"body": {"name": "b"}}), "node 'n/b': must say what it does"),
-        (graph_pb2.Node(name="n", cache={}), "node 'n/': must say what it does"),
-        (graph_pb2.Node(name="n", switch={"cases": [{"when": "true"}]}), "node 'n/': must say what it does"),
-        (graph_pb2.Node(name="n", transform={"operations": [{}]}), "node 'n': "),
+        (graph_pb2.Node(name="n", cache={}), "node 'n/number 1': must say what it does"),
+        (graph_pb2.Node(name="n", switch={"cases": [{"when": "true"}]}), "node 'n/number 1': must say what it does"),
+        (graph_pb2.Node(name="n", switch={"cases": [], "default": {}}), "node 'n/number 1': must say what it does"),
+        (graph_pb2.Node(name="n", fallback={"branches": [{"model": {}}, {}]}), "node 'n/number 2': must say what it"),
+        (graph_pb2.Node(timeout={"nanos": -1}), "node 'number 1': a duration's nanos must be from 0 to 999999999"),
+        (graph_pb2.Node(name="n", transform={"operations": [{"cast": {}}, {}]}), "node 'n': operation 2: "),
     ],
 )
 def test_a_node_without_a_kind_is_refused(message: graph_pb2.Node, expected: str) -> None:

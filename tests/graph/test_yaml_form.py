@@ -378,12 +378,18 @@ def test_inputs_may_be_a_list_of_names() -> None:
         ),
         ("nodes:\n  n:\n    cascade: {confidence: p}", "line 3: `cascade` must have `threshold`, got none"),
         ("nodes:\n  n:\n    cascade: {threshold: }", "line 3: `cascade` must have `threshold`, got none"),
-        ("nodes:\n  n:\n    cascade:\n      threshold: high", "line 4: threshold must be a finite number, got 'high'"),
+        (
+            "nodes:\n  n:\n    cascade:\n      threshold: high",
+            "line 4: threshold must be a finite number, as `threshold: 0.9`, got 'high'",
+        ),
         (
             "nodes:\n  n:\n    cascade:\n      threshold: 1e999",
-            "line 4: threshold must be a finite number, got '1e999'",
+            "line 4: threshold must be a finite number, as `threshold: 0.9`, got '1e999'",
         ),
-        ("nodes:\n  n:\n    cascade:\n      threshold: .nan", "line 4: threshold must be a finite number, got '.nan'"),
+        (
+            "nodes:\n  n:\n    cascade:\n      threshold: .nan",
+            "line 4: threshold must be a finite number, as `threshold: 0.9`, got '.nan'",
+        ),
         ("nodez: 1", "line 1: a graph has no field 'nodez'; did you mean 'nodes'?"),
     ],
 )
@@ -391,7 +397,36 @@ def test_mistakes_are_named_with_their_line(document: str, expected: str) -> Non
     """Each message says what is wrong, where, and what was expected."""
     with pytest.raises(InvalidGraph) as caught:
         parse_yaml(document)
-    assert caught.value.message.startswith(expected)
+    step = "node n: " if "n:\n" in document or "{n:" in document or " n: {" in document else ""
+    line, _, what = expected.partition(": ")
+    assert caught.value.message.startswith(f"{line}: {step}{what}")
+
+
+def test_all_mistakes_are_told_in_their_order() -> None:
+    """One refusal for a document, with the line and the node of each."""
+    document = """\
+nodes:
+  a: {modl: x}
+  b: {cascade: {branches: [m, n], confidence: p, threshold: high}}
+  c:
+    switch:
+    - {when: inputs.x, then: m, timeout: 1s}
+    - {model: m}
+inputs: {x: FP32 (}
+outputs: {y: [a]}
+"""
+    with pytest.raises(InvalidGraph) as caught:
+        parse_yaml(document)
+    lead, *mistakes = caught.value.message.split("\n- ")
+    starts = [
+        "line 2: node a: a node has no field 'modl'; did you mean 'model'?",
+        "line 3: node b: threshold must be a finite number, as `threshold: 0.9`, got 'high'",
+        "line 6: node c: a case must have its branch in `then` or beside it",
+        "line 8: a type must look like",
+        "line 9: the source of 'y' must be text, got a list",
+    ]
+    assert lead == "5 mistakes"
+    assert [told[: len(start)] for told, start in zip(mistakes, starts, strict=True)] == starts
 
 
 def test_too_large_a_document_is_refused_unread() -> None:

@@ -232,7 +232,7 @@ def _check(kind: str, tensors: Mapping[str, Tensor], specs: Mapping[str, TensorS
         for name in tensors:
             _named(kind, name, specs)
         missing = [name for name in specs if name not in tensors]
-        raise SignatureMismatch(f"{kind} {missing[0]!r} is missing; required are {list(specs)}")
+        raise SignatureMismatch(f"{kind} {missing[0]!r} is missing; required are {', '.join(specs)}")
     sizes: dict[str, tuple[int, str]] = {}
     for name, array in tensors.items():
         spec = specs[name]

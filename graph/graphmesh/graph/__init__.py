@@ -14,7 +14,8 @@ from graphmesh.graph.forms.wire import graph_from_bytes, graph_from_wire, graph_
 from graphmesh.graph.limits import MAX_CALLS, MAX_DEPTH, MAX_DOCUMENT_BYTES, MAX_NODES
 from graphmesh.graph.running.call import Call
 from graphmesh.graph.running.plan import Plan, make_plan
-from graphmesh.graph.running.timeline import CallTiming, Timeline
+from graphmesh.graph.running.timeline import Timeline
+from graphmesh.graph.running.timing import CallTiming
 from graphmesh.graph.spec import (
     Aggregate,
     Binding,

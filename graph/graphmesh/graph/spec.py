@@ -276,7 +276,7 @@ class Loop:
 
     def __str__(self) -> str:
         """Return ``loop, at most 10 times``."""
-        return f"loop, at most {self.max_iterations} times"
+        return f"loop, at most {'once' if self.max_iterations == 1 else f'{self.max_iterations} times'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphmesh.core.errors import InvalidGraph
+from graphmesh.graph.checks.findings import Findings
 from graphmesh.graph.checks.flows import Flow, own_size
-from graphmesh.graph.checks.hints import did_you_mean
+from graphmesh.graph.checks.hints import did_you_mean, listed
 from graphmesh.graph.checks.sizes import Unknown
 from graphmesh.graph.spec import Map
 
@@ -121,16 +121,18 @@ def check_bound(place: Place, bindings: Iterable[Binding], signature: Signature)
     """Check that exactly the inputs of a step's target are bound.
 
     Raises:
-        InvalidGraph: one is missing, or bound without being there (INVALID_ARGUMENT, retry: no).
+        InvalidGraph: some are bound without being there, or else missing (INVALID_ARGUMENT, retry: no).
     """
     takes = [spec.name for spec in signature.inputs]
     bound = {binding.name for binding in bindings}
+    findings = Findings()
     for binding in bindings:
         if binding.name not in takes:
-            raise InvalidGraph(
-                f"{place.edge(binding)}: {place.node.target} has no input {binding.name!r}, but {takes}"
-                f"{did_you_mean(binding.name, takes)}"
-            )
+            has = f"{place.node.target} has no input {binding.name!r}, only {listed(takes)}"
+            findings.add([f"{place.edge(binding)}: {has}{did_you_mean(binding.name, takes)}"])
+    findings.settle()  # the name that is wrong may be the one that is missing
     for spec in signature.inputs:
         if spec.name not in bound:
-            raise place.wrong(f"input {spec} of {place.node.target} is not bound; say where it comes from")
+            lacks = f"input {spec} of {place.node.target} is not bound; say where it comes from"
+            findings.add([f"node {place.path}: {lacks}"])
+    findings.settle()

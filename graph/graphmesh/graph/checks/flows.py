@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from graphmesh.core.errors import InvalidGraph
 from graphmesh.core.signature import TensorSpec
 from graphmesh.core.tensor import BYTES
-from graphmesh.graph.checks.hints import did_you_mean
+from graphmesh.graph.checks.hints import did_you_mean, listed
 from graphmesh.graph.checks.sizes import Unknown, cause, resolve, unify
 from graphmesh.graph.checks.structure import edge_name
 from graphmesh.graph.spec import Map
@@ -96,6 +96,10 @@ class Place:
         edge = edge_name(self.node.name, binding)
         return f"node {self.path}: {edge}" if self.within else edge
 
+    def source(self, name: str) -> str:
+        """Return where an input of this step comes from; of a branch that takes it by name, that name."""
+        return next((binding.source for binding in self.node.inputs if binding.name == name), name)
+
     def wrong(self, message: str) -> InvalidGraph:
         """Return the error that says so of this step."""
         return InvalidGraph(f"node {self.path}: {message}")
@@ -129,9 +133,8 @@ def read(scope: Mapping[str, Given], binding: Binding, edge: str) -> Flow:
     if given is not None:
         raise InvalidGraph(f"{edge}: {given.message}")
     names = [source.partition(".")[2] for source in scope if source.startswith(f"{binding.node}.")]
-    raise InvalidGraph(
-        f"{edge}: node {binding.node} gives no {binding.tensor!r}, but {names}{did_you_mean(binding.tensor, names)}"
-    )
+    hint = did_you_mean(binding.tensor, names)
+    raise InvalidGraph(f"{edge}: node {binding.node} gives no {binding.tensor!r}, only {listed(names)}{hint}")
 
 
 def join(flow: Flow, place: Place, binding: Binding, spec: TensorSpec, shape: Sequence[Size | None]) -> None:

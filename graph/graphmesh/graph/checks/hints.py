@@ -11,7 +11,7 @@ from graphmesh.core.names import close_names
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["at", "check_number", "check_unique", "did_you_mean"]
+__all__ = ["at", "check_number", "check_unique", "did_you_mean", "how_to_declare", "listed"]
 
 _REPEATED = {"branch": "give one of them a `name` of its own"}
 """What to do where a name is repeated that its author may never have written."""
@@ -21,6 +21,19 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``; did you mean 'x' or 'y'?``, or nothing when no known name comes close."""
     near = close_names(name, known)
     return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names as errors show all that there are."""
+    return ", ".join(names) or "nothing"
+
+
+def how_to_declare(name: str) -> str:
+    """Return how a graph input gets its type from its author."""
+    return (
+        f"declare it, as `inputs: {{{name}: TEXT}}` in YAML or g.input({name!r}, 'TEXT') in Python (TEXT is one text, "
+        "TEXT (N,) a list of texts, FP32 (N, 3) numbers)"
+    )
 
 
 @contextlib.contextmanager

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from graphmesh.core.errors import InvalidGraph
 from graphmesh.graph.checks.calls import MapCalled, called, check_bound
 from graphmesh.graph.checks.derived import Derived
+from graphmesh.graph.checks.findings import Findings
 from graphmesh.graph.checks.flows import Clash, Flow, join, read
-from graphmesh.graph.checks.hints import at, did_you_mean
+from graphmesh.graph.checks.hints import at, did_you_mean, how_to_declare, listed
 from graphmesh.graph.checks.joins import aggregated, common, is_numeric
 from graphmesh.graph.checks.loops import Carried
 from graphmesh.graph.checks.scopes import bindings
@@ -40,7 +41,8 @@ class Inference:
     """
 
     def __init__(self, signatures: Mapping[Target, Signature]) -> None:
-        self._signatures = signatures
+        self.signatures = signatures
+        """Those of all that the graph calls."""
         self._derived = Derived()
         self.gives: dict[str, Flow] = {}
         """What steps give, by ``path.output``; a branch's are named as it names them itself."""
@@ -62,19 +64,27 @@ class Inference:
                 edge or step and the fix (INVALID_ARGUMENT, retry: no).
         """
         target = place.node.target
-        signature = None if target is None else self._signatures[target]
+        signature = None if target is None else self.signatures[target]
         edges = bindings(place, scope, signature)
-        inputs = {binding.name: read(scope, binding, place.edge(binding)) for binding in edges}
+        findings, inputs = Findings(), dict[str, Flow]()
+        for binding in edges:
+            with findings.note():
+                inputs[binding.name] = read(scope, binding, place.edge(binding))
         if signature is not None:
-            check_bound(place, edges, signature)
+            with findings.note():
+                check_bound(place, edges, signature)
+            findings.settle()
             through = called(place, signature)
             for binding in edges:
-                spec = signature.input(binding.name)
-                join(inputs[binding.name], place, binding, spec, through.takes(spec))
+                with findings.note():
+                    spec = signature.input(binding.name)
+                    join(inputs[binding.name], place, binding, spec, through.takes(spec))
+            findings.settle()
             if isinstance(through, MapCalled):
                 self.lengths[place.path] = through.length
             outputs: dict[str, Given] = {**through.gives()}
         else:
+            findings.settle()
             outputs = self._composed(place, inputs, wanted)
         self.takes.update({f"{place.path}.{name}": flow for name, flow in inputs.items()})
         self.gives.update({f"{place.path}.{name}": flow for name, flow in outputs.items() if isinstance(flow, Flow)})
@@ -103,7 +113,13 @@ class Inference:
                 return common(place, self._branches(place, inputs, wanted), self._derived)
 
     def _branches(self, place: Place, inputs: Mapping[str, Flow], wanted: frozenset[str]) -> Answers:
-        return [(branch.name, self._branch(place.inside(branch), inputs, wanted)) for branch in place.node.branches]
+        findings = Findings()
+        answers: list[tuple[str, Mapping[str, Given]]] = []
+        for branch in place.node.branches:
+            with findings.note():
+                answers.append((branch.name, self._branch(place.inside(branch), inputs, wanted)))
+        findings.settle()
+        return answers
 
     def _branch(self, place: Place, inputs: Mapping[str, Flow], wanted: frozenset[str]) -> dict[str, Given]:
         """Return what a branch gives under the names that the step around it gives."""
@@ -113,20 +129,22 @@ class Inference:
         for binding in renamed:
             if binding.source not in outputs:
                 raise place.wrong(
-                    f"output {binding.name!r} is to be {binding.source!r}, but it gives {list(outputs)}"
+                    f"output {binding.name!r} is to be {binding.source!r}, but it gives {listed(outputs)}"
                     f"{did_you_mean(binding.source, outputs)}"
                 )
         return {binding.name: outputs[binding.source] for binding in renamed} if renamed else outputs
 
     def _looped(self, place: Place, kind: Loop, inputs: Mapping[str, Flow], wanted: frozenset[str]) -> dict[str, Given]:
-        asked = Condition.parse(kind.until, sees=_UNTIL_SEES).reads("outputs") if kind.until else frozenset()
+        until = Condition.parse(kind.until, sees=_UNTIL_SEES) if kind.until else None
+        asked = until.reads("outputs") if until else frozenset()
+        sized = until.reads("shapes") - inputs.keys() if until else frozenset()
         carried = Carried(place, kind, inputs)
-        needed = wanted | asked | {binding.source for binding in kind.carry}
+        needed = wanted | asked | sized | {binding.source for binding in kind.carry}
         outputs = self._branch(place.inside(kind.body), carried.scope, needed)
-        for name in sorted(asked):
-            if name not in outputs:
+        for variable, names in (("outputs", asked), ("shapes", sized)):
+            for name in sorted(names - outputs.keys()):
                 raise place.wrong(
-                    f"until reads outputs.{name}, but {kind.body.name} gives {list(outputs)}"
+                    f"until reads {variable}.{name}, but {kind.body.name} gives {listed(outputs)}"
                     f"{did_you_mean(name, outputs)}"
                 )
         carried.close(outputs)
@@ -141,7 +159,7 @@ def _transformed(place: Place, kind: Transform, inputs: Mapping[str, Flow]) -> d
         if not flow.datatype:
             raise place.wrong(
                 f"the type of input {name!r} is unknown: nothing but transforms reads that graph input, and these take "
-                "any; give it datatype and shape"
+                f"any; {how_to_declare(place.source(name))}"
             )
     flows: dict[str, Flow] = dict(inputs)
     read_by: set[str] = set()
@@ -160,8 +178,8 @@ def _check_confidence(place: Place, confidence: str, answers: Answers) -> None:
         flow = outputs.get(confidence)
         if flow is None:
             raise place.wrong(
-                f"{branch} gives no {confidence!r}, which says how sure an answer is, but {list(outputs)}"
-                f"{did_you_mean(confidence, outputs)}; all branches but the last must"
+                f"{branch} gives no {confidence!r}, which says how sure an answer is and all branches but the last "
+                f"must give, only {listed(outputs)}{did_you_mean(confidence, outputs)}"
             )
         if isinstance(flow, Clash):
             raise InvalidGraph(f"node {place.path}: confidence: {flow.message}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from graphmesh.core.tensor import BYTES
 from graphmesh.graph.checks.flows import Clash, Flow, misfit
+from graphmesh.graph.checks.hints import listed
 from graphmesh.graph.checks.sizes import Unknown, resolve
 from graphmesh.graph.spec import Aggregate, Join
 
@@ -43,7 +44,7 @@ def common(place: Place, answers: Answers, derived: Derived) -> dict[str, Given]
     first, *others = (given for _, given in answers)
     names = [name for name in first if all(name in given for given in others)]
     if not names:
-        each = ", ".join(f"{branch} gives {list(given)}" for branch, given in answers)
+        each = "; ".join(f"{branch} gives {listed(given)}" for branch, given in answers)
         raise place.wrong(f"its branches have no output in common: {each}; name one alike in all with `outputs`")
     return {name: _one_of(place, name, answers, derived) for name in names}
 
@@ -126,7 +127,7 @@ def _check_alike(place: Place, kind: Parallel, answers: Answers) -> None:
             if name not in names or name not in given:
                 has, lacks, all_given = (first, branch, given) if name in names else (branch, first, names)
                 raise place.wrong(
-                    f"{has} gives {name!r}, but {lacks} gives {list(all_given)}; for "
+                    f"{has} gives {name!r}, but {lacks} gives {listed(all_given)}; for "
                     f"aggregate {kind.aggregate.value} all branches must give the same: rename with `outputs`"
                 )
 

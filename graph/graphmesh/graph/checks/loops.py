@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from graphmesh.graph.checks.flows import Clash, Flow
-from graphmesh.graph.checks.hints import did_you_mean
+from graphmesh.graph.checks.hints import did_you_mean, how_to_declare, listed
 from graphmesh.graph.checks.sizes import Unknown, resolve, unify
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class Carried:
         flow = scope[binding.name]
         if not flow.datatype:
             raise self._place.wrong(
-                f"the type of input {binding.name!r} is unknown: no model or graph reads that graph input; give it "
-                "datatype and shape"
+                f"the type of input {binding.name!r} is unknown: no model or graph reads that graph input; "
+                f"{how_to_declare(self._place.source(binding.name))}"
             )
         return flow
 
@@ -96,7 +96,7 @@ class Carried:
         edge = self._edge(binding)
         if flow is None:
             raise self._place.wrong(
-                f"{edge}: {self._kind.body.name} gives no {binding.source!r}, but {list(outputs)}"
+                f"{edge}: {self._kind.body.name} gives no {binding.source!r}, only {listed(outputs)}"
                 f"{did_you_mean(binding.source, outputs)}"
             )
         if isinstance(flow, Clash):

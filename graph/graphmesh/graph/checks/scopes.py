@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphmesh.graph.checks.hints import did_you_mean
+from graphmesh.graph.checks.hints import did_you_mean, listed
 from graphmesh.graph.spec import Binding, Transform
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def bindings(place: Place, scope: Collection[str], signature: Signature | None) 
     for name in names:
         if name not in scope:
             raise place.wrong(
-                f"takes input {name!r}, but {place.within} has {list(scope)}{did_you_mean(name, scope)}; give "
+                f"takes input {name!r}, but {place.within} has {listed(scope)}{did_you_mean(name, scope)}; give "
                 f"{place.within} an input {name!r}, or bind it with `inputs: {{{name}: ...}}`"
             )
     return tuple(Binding(name=name, source=name) for name in names)

@@ -17,72 +17,82 @@ from graphmesh.graph.spec import Map, ModelCall, Transform
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
+    from graphmesh.graph.checks.findings import Findings
     from graphmesh.graph.spec import Binding, Node, Target
 
-__all__ = ["check_binding", "check_step"]
+__all__ = ["MAX_SOURCE", "check_binding", "check_step"]
 
 _MAX_UINT32 = 2**32 - 1
-_MAX_SOURCE = 64 + 1 + 128
+MAX_SOURCE = 64 + 1 + 128
+"""Characters of the longest source, ``node.output``."""
 
 
-def check_step(node: Node, path: str, around: AbstractSet[str] | None = None) -> None:
+def check_step(node: Node, path: str, findings: Findings, around: AbstractSet[str] | None = None) -> None:
     """Check a step and all inside it; whoever calls has checked how deep they go.
 
     Args:
         node: The step.
         path: Where it is.
+        findings: Gets what is wrong, by the step's path, and the fix.
         around: The inputs of the step around it; None for a step of the graph, whose sources are not looked at here.
-
-    Raises:
-        InvalidGraph: names the step and the fix (INVALID_ARGUMENT, retry: no).
     """
     bound = {binding.name for binding in node.inputs}
     given = bound if node.inputs or around is None else around
-    with at(f"node {path}"):
+    here = findings.inside(f"node {path}")
+    with here.note():
         check_node_name(node.name)
+    with here.note():
         check_number("timeout", node.timeout_s, 0, MAX_STEP_S, unit=" s")
-        _check_inputs(node, around)
-        _check_outputs(node, inside=around is not None)
+    _check_inputs(node, around, here)
+    _check_outputs(node, here, inside=around is not None)
+    with here.note():
         _check_target(node.target)
+    with here.note():
         match node.kind:
             case Map():
-                _check_map(node.kind, given)
+                _check_map(node.kind, given, here)
             case Transform():
                 _check_transform(node.kind, bound, given)
             case _:
-                check_composed(node, given)
+                check_composed(node, given, here)
+    with here.note():
         check_unique("branch", (branch.name for branch in node.branches))
     for branch in node.branches:
-        check_step(branch, f"{path}/{branch.name[:140]}", given)
+        check_step(branch, f"{path}/{branch.name[:140]}", findings, given)
 
 
 def check_binding(binding: Binding) -> None:
     """Raise InvalidRequest when a binding's name is none, or its source too long for one."""
     check_tensor_name(binding.name)
-    if len(binding.source) > _MAX_SOURCE:
-        raise InvalidGraph(f"a source has at most {_MAX_SOURCE} characters, got {binding.source[:140]!r}...")
+    if len(binding.source) > MAX_SOURCE:
+        raise InvalidGraph(f"a source has at most {MAX_SOURCE} characters, got {binding.source[:140]!r}...")
 
 
-def _check_inputs(node: Node, around: AbstractSet[str] | None) -> None:
+def _check_inputs(node: Node, around: AbstractSet[str] | None, findings: Findings) -> None:
     for binding in node.inputs:
-        check_binding(binding)
-        if around is not None and binding.source not in around:
+        with findings.note():
+            check_binding(binding)
+            if around is not None and binding.source not in around:
+                raise InvalidGraph(
+                    f"input {binding.name!r} reads {binding.source!r}, which is no input of the step around it"
+                    f"{did_you_mean(binding.source, around)}; a branch sees those only, so bind it there first"
+                )
+    with findings.note():
+        check_unique("input", (binding.name for binding in node.inputs))
+
+
+def _check_outputs(node: Node, findings: Findings, *, inside: bool) -> None:
+    with findings.note():
+        if node.outputs and not inside:
             raise InvalidGraph(
-                f"input {binding.name!r} reads {binding.source!r}, which is no input of the step around it"
-                f"{did_you_mean(binding.source, around)}; a branch sees those only, so bind it there first"
+                "`outputs` renames what a branch gives; a node's outputs are read as `node.output`: remove it"
             )
-    check_unique("input", (binding.name for binding in node.inputs))
-
-
-def _check_outputs(node: Node, *, inside: bool) -> None:
-    if node.outputs and not inside:
-        raise InvalidGraph(
-            "`outputs` renames what a branch gives; a node's outputs are read as `node.output`: remove it"
-        )
     for binding in node.outputs:
-        check_tensor_name(binding.name)
-        check_tensor_name(binding.source)
-    check_unique("output", (binding.name for binding in node.outputs))
+        with findings.note():
+            check_tensor_name(binding.name)
+            check_tensor_name(binding.source)
+    with findings.note():
+        check_unique("output", (binding.name for binding in node.outputs))
 
 
 def _check_target(target: Target | None) -> None:
@@ -92,14 +102,17 @@ def _check_target(target: Target | None) -> None:
         check_version(target.version)
 
 
-def _check_map(kind: Map, given: AbstractSet[str]) -> None:
+def _check_map(kind: Map, given: AbstractSet[str], findings: Findings) -> None:
     if not kind.over:
         raise InvalidGraph("`over` must name at least one input to divide, got none")
     for name in kind.over:
-        if name not in given:
-            raise InvalidGraph(f"`over` names {name[:140]!r}, which is not bound{did_you_mean(name, given)}")
-    check_unique("`over` entry", kind.over)
-    check_number("max_concurrency", kind.max_concurrency, 0, MAX_CONCURRENCY)
+        with findings.note():
+            if name not in given:
+                raise InvalidGraph(f"`over` names {name[:140]!r}, which is not bound{did_you_mean(name, given)}")
+    with findings.note():
+        check_unique("`over` entry", kind.over)
+    with findings.note():
+        check_number("max_concurrency", kind.max_concurrency, 0, MAX_CONCURRENCY)
     check_number("batch_size", kind.batch_size, 0, _MAX_UINT32)
 
 

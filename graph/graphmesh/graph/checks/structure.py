@@ -1,6 +1,7 @@
 """What can be checked about a graph by looking at nothing else: names, counts, references, cycles, dead ends.
 
-What is inside one step is checked in `steps`.
+What is inside one step is checked in `steps`. All mistakes are told together, but dead ends and cycles, which are only
+looked for among names that are right.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from graphmesh.core.names import check_model_name, check_tensor_name
 from graphmesh.core.signature import TensorSpec, parse_dimension, show_dimension
 from graphmesh.core.tensor import BYTES
 from graphmesh.graph.checks.extent import check_extent
+from graphmesh.graph.checks.findings import Findings
 from graphmesh.graph.checks.hints import at, check_unique, did_you_mean
-from graphmesh.graph.checks.steps import check_binding, check_step
+from graphmesh.graph.checks.steps import MAX_SOURCE, check_binding, check_step
 from graphmesh.graph.order import levels, producers
 
 if TYPE_CHECKING:
@@ -34,32 +36,53 @@ def check_structure(graph: Graph) -> tuple[Node, ...]:
     """Return the nodes, each after those it reads from.
 
     Raises:
-        InvalidGraph: names the node, input or edge that is wrong (INVALID_ARGUMENT, retry: no).
+        InvalidGraph: names each node, input and edge that is wrong (INVALID_ARGUMENT, retry: no).
     """
     check_extent(graph.nodes, lambda node: node.branches)
     if not graph.nodes or not graph.outputs:
         raise InvalidGraph(f"a graph must have a node and an output, got {len(graph.nodes)} and {len(graph.outputs)}")
-    _check_names(graph)
-    _check_sources(graph)
+    findings = Findings()
+    _check_inputs(graph, findings)
+    _check_nodes(graph, findings)
+    _check_outputs(graph, findings)
+    findings.settle()
     ordered = tuple(node for level in levels(graph) for node in level)
-    _check_dead(graph, ordered)
+    _check_dead(graph, ordered, findings)
+    findings.settle()
     return ordered
 
 
-def _check_names(graph: Graph) -> None:
-    with at("graph"):
+def _check_inputs(graph: Graph, findings: Findings) -> None:
+    with findings.inside("graph").note():
         check_model_name(graph.name)
     for spec in graph.inputs:
-        with at(f"graph input {spec.name[:140]!r}"):
+        with findings.inside(f"graph input {spec.name[:140]!r}").note():
             _check_input(spec)
+    with findings.note():
+        check_unique("graph input", (spec.name for spec in graph.inputs))
+
+
+def _check_nodes(graph: Graph, findings: Findings) -> None:
+    with findings.note():
+        check_unique("node", (node.name for node in graph.nodes))
+    sources = _Sources(graph)
     for node in graph.nodes:
-        check_step(node, node.name[:140])
+        check_step(node, node.name[:140], findings)
+        for binding in node.inputs:
+            if len(binding.source) <= MAX_SOURCE:  # else it was told
+                with findings.note():
+                    sources.check(node.name, binding)
+
+
+def _check_outputs(graph: Graph, findings: Findings) -> None:
+    sources = _Sources(graph)
     for binding in graph.outputs:
-        with at(f"graph output {binding.name[:140]!r}"):
-            check_binding(binding)
-    check_unique("graph input", (spec.name for spec in graph.inputs))
-    check_unique("node", (node.name for node in graph.nodes))
-    check_unique("graph output", (binding.name for binding in graph.outputs))
+        with findings.note():
+            with at(f"graph output {binding.name[:140]!r}"):
+                check_binding(binding)
+            sources.check("", binding)
+    with findings.note():
+        check_unique("graph output", (binding.name for binding in graph.outputs))
 
 
 def _check_input(spec: GraphInput) -> None:
@@ -74,38 +97,48 @@ def _check_input(spec: GraphInput) -> None:
     TensorSpec(name=spec.name, datatype=spec.datatype or BYTES, shape=spec.shape, text=spec.text)
 
 
-def _check_sources(graph: Graph) -> None:
-    inputs = {spec.name for spec in graph.inputs}
-    nodes = {node.name for node in graph.nodes}
-    for node, binding in graph.edges():
+class _Sources:
+    """What the edges of a graph can come from."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._inputs = {spec.name for spec in graph.inputs}
+        self._nodes = {node.name for node in graph.nodes}
+
+    def check(self, node: str, binding: Binding) -> None:
+        """Raise InvalidGraph if the source of an edge to this node, or to an output, is not there."""
         if "." in binding.source:
-            if binding.node not in nodes:
+            if binding.node not in self._nodes:
                 raise InvalidGraph(
-                    f"{edge_name(node, binding)}: there is no node {binding.node!r}{did_you_mean(binding.node, nodes)}"
+                    f"{edge_name(node, binding)}: there is no node {binding.node!r}"
+                    f"{did_you_mean(binding.node, self._nodes)}"
                 )
             if binding.node == node:
                 raise InvalidGraph(f"{edge_name(node, binding)}: a node must not read its own output")
-        elif binding.source in nodes:
+        elif binding.source in self._nodes:
             raise InvalidGraph(
                 f"{edge_name(node, binding)}: {binding.source!r} is a node; say which output: `{binding.source}.output`"
             )
-        elif binding.source not in inputs:
+        elif binding.source not in self._inputs:
             raise InvalidGraph(
                 f"{edge_name(node, binding)}: there is no graph input {binding.source!r}"
-                f"{did_you_mean(binding.source, inputs)}"
+                f"{did_you_mean(binding.source, self._inputs)}"
             )
 
 
-def _check_dead(graph: Graph, ordered: Iterable[Node]) -> None:
+def _check_dead(graph: Graph, ordered: Iterable[Node], findings: Findings) -> None:
     needs = producers(graph)
     alive = {binding.node for binding in graph.outputs}
     for node in reversed(tuple(ordered)):
-        if node.name not in alive:
-            raise InvalidGraph(
-                f"node {node.name}: nothing it gives reaches a graph output; bind one of its outputs or remove it"
-            )
-        alive.update(needs[node.name])
+        if node.name in alive:
+            alive.update(needs[node.name])
     read = {binding.tensor for _, binding in graph.edges() if not binding.node}
     for spec in graph.inputs:
-        if spec.name not in read:
-            raise InvalidGraph(f"graph input {spec.name!r}: nothing reads it; bind it to a node, or remove it")
+        with findings.note():
+            if spec.name not in read:
+                raise InvalidGraph(f"graph input {spec.name!r}: nothing reads it; bind it to a node, or remove it")
+    for node in graph.nodes:
+        with findings.note():
+            if node.name not in alive:
+                raise InvalidGraph(
+                    f"node {node.name}: nothing it gives reaches a graph output; bind one of its outputs or remove it"
+                )

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from graphmesh.core.errors import InvalidGraph
 from graphmesh.graph.checks.calls import called
 from graphmesh.graph.checks.flows import join
+from graphmesh.graph.checks.hints import how_to_declare
 from graphmesh.graph.checks.scopes import bindings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from graphmesh.core.signature import Signature
     from graphmesh.graph.checks.flows import Flow, Place
@@ -22,20 +23,18 @@ if TYPE_CHECKING:
 __all__ = ["adopt", "check_typed"]
 
 
-def adopt(places: Iterable[Place], inputs: Mapping[str, Flow], signatures: Mapping[Target, Signature]) -> None:
-    """Give types to the graph inputs that have none, where a reader tells.
+def adopt(place: Place, inputs: Mapping[str, Flow], signatures: Mapping[Target, Signature]) -> None:
+    """Give types to the graph inputs that have none, where a step tells that reads them.
 
     Args:
-        places: The graph's steps, in the order that they are typed in.
+        place: The step; called for all of them in the order that they are typed in.
         inputs: The graph's inputs.
         signatures: Those of all models and graphs that the graph calls.
 
     Raises:
         InvalidGraph: a branch lacks an input, or a map never fits its target (INVALID_ARGUMENT, retry: no).
     """
-    if all(flow.datatype for flow in inputs.values()):
-        return
-    for place in places:
+    if not all(flow.datatype for flow in inputs.values()):
         _visit(place, inputs, signatures)
 
 
@@ -65,7 +64,5 @@ def check_typed(inputs: Mapping[str, Flow]) -> None:
     for name, flow in inputs.items():
         if not flow.datatype:
             raise InvalidGraph(
-                f"graph input {name!r}: no model or graph reads it, so its type is unknown; declare it, as "
-                f"`inputs: {{{name}: TEXT}}` in YAML or g.input({name!r}, 'TEXT') in Python (TEXT is one text, "
-                "TEXT (N,) a list of texts)"
+                f"graph input {name!r}: no model or graph reads it, so its type is unknown; {how_to_declare(name)}"
             )

@@ -2,9 +2,11 @@
 
 Passes, each linear in nodes and edges: what the graph itself shows (`structure`), graphs inside graphs (`nesting`),
 which steps run once for each answer of a stream (`streams`), types along every edge against the registered signatures
-(`flows`, `infer`), and what one request costs at least (`nesting`, `memory`). The first mistake is reported, with the
-node or edge it is at and what to do. Steps are looked at in an order of their own, so that the order in which they are
-written changes nothing. Sizes that only a request decides are left to the models' own checks.
+(`flows`, `infer`), conditions against the types that they see (`conditions`), and what one request costs at least
+(`nesting`, `memory`). A mistake is reported with the node or edge it is at and what to do: first all of structure, then
+all of what is called, of types and of conditions, but for steps that read from one that is wrong, then what a request
+costs. Steps are looked at in an order of their own, so that the order in which they are written changes nothing but the
+order in which mistakes are told. Sizes that only a request decides are left to the models' checks.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from typing import TYPE_CHECKING
 
 from graphmesh.core.errors import InvalidGraph
 from graphmesh.core.signature import Signature
+from graphmesh.graph.checks.conditions import check_conditions
+from graphmesh.graph.checks.findings import ByStep
 from graphmesh.graph.checks.flows import Flow, Place, declared, read
 from graphmesh.graph.checks.hints import did_you_mean
 from graphmesh.graph.checks.infer import Inference
@@ -28,7 +32,7 @@ from graphmesh.graph.order import levels
 from graphmesh.graph.spec import GraphCall, ModelCall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from graphmesh.core.signature import TensorSpec
     from graphmesh.graph.checks.flows import Given
@@ -103,15 +107,20 @@ def infer_types(
 
     In a part, steps may lead nowhere and there may be no outputs.
     """
-    targets = _Targets(graph.name, signatures, graphs=graphs, pinned=pinned, known=known)
+    findings = ByStep(graph)
+    called = _signatures(graph, _Targets(graph.name, signatures, graphs=graphs, pinned=pinned, known=known), findings)
     places = [Place(node, node.name) for level in levels(graph) for node in sorted(level, key=lambda node: node.name)]
-    called = {target: targets.signature(target, path) for place in places for path, target in _calls(place)}
-    calls = count_calls(graph, graphs)
-    streams = classify(graph, lambda target: called[target].streaming)
+    places = [place for place in places if findings.sound(place.node)]
+    part = replace(graph, nodes=tuple(place.node for place in places))
+    with findings.whole():
+        calls = count_calls(part, graphs)
+        streams = classify(part, lambda target: called[target].streaming)
     inputs = declared(graph.inputs)
-    adopt(places, inputs, called)
     inference = Inference(called)
-    flows = _infer(graph, places, inputs, inference)
+    _infer(graph, places, inputs, inference, findings)
+    findings.settle()
+    check_typed(inputs)
+    flows = {**inputs, **inference.gives}
     check_calls(graph, calls, _known(inference.lengths))
     check_memory(graph, places, flows)
     return _typed(graph, flows, inference.takes, streams)
@@ -170,21 +179,42 @@ def _calls(place: Place) -> Iterable[tuple[str, Target]]:
         pending.extend(at.inside(branch) for branch in reversed(at.node.branches))
 
 
-def _infer(graph: Graph, places: Iterable[Place], inputs: Mapping[str, Flow], inference: Inference) -> dict[str, Flow]:
-    """Let types flow through all steps; return every tensor by source, those inside steps too."""
+def _signatures(graph: Graph, targets: _Targets, findings: ByStep) -> dict[Target, Signature]:
+    """Return the signatures of what there is of all that a graph calls."""
+    called: dict[Target, Signature] = {}
+    for node in graph.nodes:
+        for path, target in _calls(Place(node, node.name)):
+            with findings.step(node.name):
+                called[target] = targets.signature(target, path)
+    return called
+
+
+def _infer(
+    graph: Graph, places: Sequence[Place], inputs: Mapping[str, Flow], inference: Inference, findings: ByStep
+) -> None:
+    """Let types flow through all steps with which nothing is wrong, into conditions and to the outputs."""
     wanted: dict[str, set[str]] = {node.name: set() for node in graph.nodes}
     for _, binding in graph.edges():
         if binding.node:
             wanted[binding.node].add(binding.tensor)
     scope: dict[str, Given] = {**inputs}
     for place in places:
-        outputs = inference.step(place, scope, frozenset(wanted[place.path]))
-        scope.update({f"{place.path}.{name}": given for name, given in outputs.items()})
-    inference.settle()
+        with findings.step(place.path):
+            adopt(place, inputs, inference.signatures)
+    for place in places:
+        if findings.sound(place.node):
+            with findings.step(place.path):
+                outputs = inference.step(place, scope, frozenset(wanted[place.path]))
+                scope.update({f"{place.path}.{name}": given for name, given in outputs.items()})
+    with findings.whole():
+        inference.settle()
     for binding in graph.outputs:
-        read(scope, binding, edge_name("", binding))
-    check_typed(inputs)
-    return {**inputs, **inference.gives}
+        if findings.readable(binding.node):
+            with findings.whole():
+                read(scope, binding, edge_name("", binding))
+    for place in [place for place in places if findings.sound(place.node)]:
+        with findings.step(place.path):
+            check_conditions(place, inference.takes, inference.gives)
 
 
 def _typed(

@@ -1,118 +1,43 @@
-"""Conditions and keys over what a step sees: CEL expressions over tensors, parameters and headers.
+"""Conditions and keys: CEL expressions over what a step sees.
 
-Compiled once for a revision, evaluated in a few microseconds. `inputs` and `outputs` are tensors by name, of which only
-those are converted that the expression selects: one element is a bool, number, string, or bytes if it is no UTF-8 or
-has a NUL, and more are lists of lists. A tensor with more than `MAX_CONDITION_ELEMENTS` elements or 64 KiB of text is
-left out, but its shape is in `shapes` (that of the output, where an input has its name too). `params` and `headers` are
-those of the request, up to 8 KiB each; `iteration` counts a loop's. What an expression can cost is bounded when it is
-compiled: see `expressions`.
+Compiled once for a revision, evaluated in a few microseconds. What an expression can cost is bounded when it is
+compiled, and one that costs much for each element sees less: see `cost.LIMITS`.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from graphmesh.core.errors import FailedPrecondition
-from graphmesh.core.tensor import BYTES, DTYPES, is_float
-from graphmesh.graph.conditions.cost import MAX_PARAMETER_BYTES, MAX_TEXT_BYTES
-from graphmesh.graph.conditions.expressions import compile_expression, one_line
-from graphmesh.graph.limits import MAX_CONDITION_ELEMENTS
+from graphmesh.graph.conditions.expressions import compile_expression
+from graphmesh.graph.conditions.problems import guarded, one_line
+from graphmesh.graph.conditions.typed import check_types
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-    from graphmesh.core.inference import Parameter
-    from graphmesh.core.tensor import Tensor
-    from graphmesh.graph.conditions.cost import Reading
+    from graphmesh.core.signature import TensorSpec
+    from graphmesh.graph.conditions.cost import Limits
     from graphmesh.graph.conditions.expressions import Expression
+    from graphmesh.graph.conditions.scope import Scope
 
-__all__ = ["Condition", "Key", "Scope"]
+__all__ = ["Condition", "Key"]
 
 _MISSING = re.compile(r'Key not found in map : "(.*)"')
-
-
-@dataclass(slots=True, kw_only=True)
-class Scope:
-    """What expressions see of one call; conversions are kept, so that several share them."""
-
-    inputs: Mapping[str, Tensor] = field(default_factory=dict)
-    """The step's inputs."""
-    outputs: Mapping[str, Tensor] = field(default_factory=dict)
-    """A branch's answer."""
-    iteration: int = 0
-    """How many times a loop's body has run."""
-    params: Mapping[str, Parameter] = field(default_factory=dict)
-    """The request's parameters."""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """The request's headers, lower-case names."""
-    _values: dict[tuple[str, str], object] = field(default_factory=dict, init=False, repr=False)
-
-    def values(self, reading: Mapping[str, Reading]) -> dict[str, object]:
-        """Return the variables that an expression reads, each with the members that it may read."""
-        return {
-            variable: self.iteration if variable == "iteration" else self._members(variable, asked)
-            for variable, asked in reading.items()
-        }
-
-    def _members(self, variable: str, asked: Reading) -> dict[str, object]:
-        there: Iterable[str] = self.inputs.keys() | self.outputs if variable == "shapes" else getattr(self, variable)
-        names = filter(_whole, there) if asked.whole else asked.members.intersection(there)
-        found = {name: self._value(variable, name) for name in names}
-        return {name: value for name, value in found.items() if value is not None}
-
-    def _value(self, variable: str, name: str) -> object:
-        """Return a member's value; None if it is too large."""
-        if (variable, name) not in self._values:
-            self._values[variable, name] = self._convert(variable, name)
-        return self._values[variable, name]
-
-    def _convert(self, variable: str, name: str) -> object:
-        if variable == "shapes":
-            return list((self.outputs[name] if name in self.outputs else self.inputs[name]).shape)
-        value = getattr(self, variable)[name]
-        if isinstance(value, np.ndarray):
-            return _plain(value)
-        if not isinstance(value, str):
-            return value
-        element = value.encode(errors="surrogatepass")
-        return None if len(element) > MAX_PARAMETER_BYTES else _text(element)
-
-    def too_large(self, variable: str, name: str) -> bool:
-        """Return whether there is such a member, but too large to be seen."""
-        return (variable, name) in self._values and self._values[variable, name] is None
-
-
-def _plain(tensor: Tensor) -> object:
-    """Return a tensor as CEL sees it; None if it is too large."""
-    if tensor.size > MAX_CONDITION_ELEMENTS:
-        return None
-    if tensor.dtype == DTYPES[BYTES]:
-        if sum(map(len, tensor.flat)) > MAX_TEXT_BYTES:
-            return None
-        texts = np.empty(tensor.size, dtype=object)
-        texts[:] = [_text(element) for element in tensor.flat]
-        tensor = texts.reshape(tensor.shape)
-    elif is_float(tensor.dtype):
-        tensor = tensor.astype(np.float64)
-    return tensor.item() if tensor.size == 1 else tensor.tolist()
-
-
-def _text(element: bytes) -> str | bytearray:
-    """Return UTF-8 as text and all else as bytes; so is text with a NUL, as the library would end it there."""
-    try:
-        text = element.decode()
-    except UnicodeDecodeError:
-        return bytearray(element)  # which the library takes whole, other than `bytes`
-    return bytearray(element) if "\0" in text else text
-
-
-def _whole(name: str) -> bool:
-    """Return whether the library takes a name as it is."""
-    return name.isprintable()
+_LOOSE = re.compile(r"\|\||\?")
+"""Operators that bind less tightly than `&&`."""
+_SHORT = 100
+"""Characters of an expression that is repeated whole in what an error tells to write."""
+_NO = {
+    "headers": "the request has no header",
+    "inputs": "the step has no input",
+    "outputs": "the body gives no output",
+    "params": "the request has no parameter",
+    "shapes": "there is no tensor",
+}
+"""What each variable lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +56,19 @@ class _Parsed:
         asked = self.expression.reading.get(variable)
         return frozenset(asked.members) if asked else frozenset()
 
+    def check_types(self, tensors: Mapping[str, Mapping[str, TensorSpec]]) -> None:
+        """Check it against the types of what it will see, by name for ``inputs`` and ``outputs``.
+
+        Raises:
+            InvalidGraph: it can never have a value, or not one that it must; names the place, the types and the fix
+                (INVALID_ARGUMENT, retry: no).
+        """
+        check_types(self.expression, tensors)
+
     def _evaluate(self, scope: Scope) -> Any:  # noqa: ANN401 - whatever CEL has
         """Return the value, or raise FailedPrecondition if there is none."""
         try:
-            value = self.expression.program.eval(data=scope.values(self.expression.reading))
+            value = self.expression.program.eval(data=scope.values(self.expression))
         except RuntimeError as error:
             raise self._failed(one_line(str(error))) from error
         plain = value.value()
@@ -146,10 +80,24 @@ class _Parsed:
         missing = _MISSING.fullmatch(text)
         if missing is None:
             return text
+        name = missing[1]
         for variable in self.expression.reading:
-            if scope.too_large(variable, missing[1]):
-                return f"{variable}.{missing[1]} is too large to be seen: {_limit(variable)}"
-        return f"there is no {missing[1][:140]!r}; where it may be missing, ask has(...) first"
+            if scope.too_large(variable, name, self.expression.limits):
+                limit = _limit(variable, self.expression.limits)
+                return f"{variable}.{name} is too large to be seen: {limit}"
+        for variable, asked in self.expression.reading.items():
+            if name in asked.members and name not in getattr(scope, variable, ()):
+                return f"{_NO[variable]} {name[:140]!r}; where it may be missing, write {self._guarded(variable, name)}"
+        return f"there is no {name[:140]!r}; where it may be missing, ask first, as `'a' in params`"
+
+    def _guarded(self, variable: str, name: str) -> str:
+        """Return how the expression is written so that it has a value without a member, as errors show it."""
+        written = self._written()
+        return guarded(variable, name, f"({written})" if _LOOSE.search(written) else written)
+
+    def _written(self) -> str:
+        source = self.expression.source.strip()
+        return source if len(source) <= _SHORT and source.isprintable() else "..."
 
     def _failed(self, cause: str) -> FailedPrecondition:
         return FailedPrecondition(f"expression {self.expression}: {cause[:300]}")
@@ -210,16 +158,28 @@ class Key(_Parsed):
             return "true" if value else "false"
         if isinstance(value, str | int):
             return str(value)
-        raise self._failed(f"a key must be a string, whole number or bool, got {_kind(value)}")
+        raise self._failed(f"a key must be text, a whole number, or true or false, got {_kind(value)}")
+
+    def _guarded(self, variable: str, name: str) -> str:
+        """Return as for all expressions; a key without its member is an empty text."""
+        return f"`{name!r} in {variable} ? {self._written()} : ''`"
 
 
-def _limit(variable: str) -> str:
+def _limit(variable: str, limits: Limits) -> str:
     if variable in {"params", "headers"}:
-        return f"at most {MAX_PARAMETER_BYTES} bytes"
-    return f"at most {MAX_CONDITION_ELEMENTS} elements and {MAX_TEXT_BYTES} bytes of text; its shape is in `shapes`"
+        return f"at most {limits.parameter} bytes"
+    return f"at most {limits.elements} elements and {limits.text} bytes of text here; its shape is in `shapes`"
 
 
 def _kind(value: object) -> str:
-    return {bytearray: "bytes", type(None): "null", dict: "a map", list: "a list"}.get(
-        type(value), type(value).__name__
-    )
+    kinds = {
+        bool: "true or false",
+        bytearray: "bytes",
+        dict: "a map",
+        float: "a number with a fraction",
+        int: "a whole number",
+        list: "a list",
+        str: "text",
+        type(None): "null",
+    }
+    return kinds.get(type(value), "a value of another kind")

@@ -2,13 +2,12 @@
 
 Google's C++ implementation parses, checks and evaluates (https://cel.dev). It ends an evaluation after 10,000
 iterations of macros and matches regular expressions with RE2, without backtracking. That alone bounds neither memory (a
-text that each step doubles) nor time (a long text searched 10,000 times), so `expression_cost` bounds both beforehand.
+text that each step doubles) nor time (a long text searched 10,000 times), so `cost` bounds both beforehand.
 """
 
 from __future__ import annotations
 
 import functools
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,13 +17,17 @@ from google.protobuf.any_pb2 import Any
 from google.protobuf.descriptor_pool import DescriptorPool
 
 from graphmesh.core.errors import InvalidGraph
-from graphmesh.graph.conditions.cost import MAX_COST, Reading, study
+from graphmesh.graph.conditions.cost import LIMITS, MAX_COST, Limits, Reading, Study, study
+from graphmesh.graph.conditions.problems import one_line, problems, quote, show, show_value
+from graphmesh.graph.conditions.undeclared import undeclared
 from graphmesh.graph.limits import MAX_CONDITION_CHARACTERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Expression", "compile_expression", "one_line", "quote"]
+    from cel.expr.syntax_pb2 import Expr
+
+__all__ = ["Expression", "compile_expression", "variables"]
 
 _VALUES = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
 _ALWAYS = {
@@ -33,9 +36,8 @@ _ALWAYS = {
     "shapes": cel.Type.Map(cel.Type.STRING, cel.Type.List(cel.Type.INT)),
 }
 _SOMETIMES = {"inputs": _VALUES, "outputs": _VALUES, "iteration": cel.Type.INT}
-_PROBLEM = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): ([^\n]*)")
-_STATUS = re.compile(r"^[A-Z_]+: |\s*\[[A-Z_]+\]\s*$")
-_UNDECLARED = re.compile(r"undeclared reference to '([^']*)'.*")
+_SHARE = 0.6
+"""Of `MAX_COST` that an expression may take before it sees less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +48,23 @@ class Expression:
     """As it was written."""
     program: cel.Expression
     """Evaluates it."""
-    returns: str
-    """The type of its value, ``BOOL``; ``DYN`` if only the values tell."""
+    sees: frozenset[str]
+    """Which of ``inputs``, ``outputs`` and ``iteration`` there are."""
+    returns: frozenset[str]
+    """Names of the types that its value may have, ``BOOL``."""
     reading: Mapping[str, Reading]
     """What it reads of each variable that it names."""
     cost: float
     """Steps that it may take at worst."""
+    limits: Limits
+    """What it sees at most."""
 
     def __str__(self) -> str:
         """Return it as errors show it."""
         return quote(self.source)
 
 
-def quote(source: str) -> str:
-    """Return an expression as errors show it: on one line, its end cut off if it is long."""
-    return repr(source if len(source) <= 120 else f"{source[:117]}...")  # noqa: PLR2004 - a line's worth
-
-
-def one_line(text: str) -> str:
-    """Return what the library said without its status codes, on one line of bounded length."""
-    return " ".join(_STATUS.sub("", text).split())[:300]
-
-
+@functools.lru_cache(maxsize=1024)  # the contract gate asks for the same ones again and again
 def compile_expression(source: str, *, sees: frozenset[str], returns: frozenset[str]) -> Expression:
     """Return an expression ready to be evaluated.
 
@@ -86,23 +83,32 @@ def compile_expression(source: str, *, sees: frozenset[str], returns: frozenset[
         program = environment.compile(source)
         checked = CheckedExpr()
         Any.FromString(program.serialize()).Unpack(checked)
-        known = study(checked.expr)
+        known, limits = _affordable(checked.expr)
     except InvalidGraph as error:
         raise InvalidGraph(f"expression {quote(source)}: {error.message}") from error
     except RuntimeError as error:
-        raise InvalidGraph(f"expression {quote(source)}: {_problem(source, str(error), sees)}") from error
+        raise InvalidGraph(_problem(source, str(error), sees)) from error
     given = program.return_type().name()
     if given not in returns | {"DYN"}:
-        wanted = " or ".join(sorted(name.lower() for name in returns))
-        raise InvalidGraph(f"expression {quote(source)}: its value must be {wanted}, got {given.lower()}")
+        raise InvalidGraph(f"this expression cannot work, {show_value(source, given.lower(), returns)}")
     if known.cost > MAX_COST:
         raise InvalidGraph(
-            f"expression {quote(source)}: it could take {known.cost:.0f} steps on the largest tensors that expressions "
-            f"see, at most {MAX_COST} are allowed; nest fewer macros, or search fewer and shorter texts"
+            f"expression {quote(source)}: it could take {known.cost:.0f} steps on tensors of no more than "
+            f"{limits.elements} elements and {limits.text} bytes of text, at most {MAX_COST} are allowed; nest fewer "
+            "macros, or search fewer and shorter texts"
         )
     _try_patterns(environment, source, known.patterns)
     program.eval(data={})  # makes its plan now rather than in the first call; the value is of no interest
-    return Expression(source, program, given, known.reading, known.cost)
+    return Expression(source, program, sees, returns, known.reading, known.cost, limits)
+
+
+def _affordable(expression: Expr) -> tuple[Study, Limits]:
+    """Return what is known of an expression with the largest limits at which it leaves others some time."""
+    for limits in LIMITS:
+        known = study(expression, limits)
+        if known.cost <= MAX_COST * _SHARE:
+            break
+    return known, limits
 
 
 def _check_text(source: str) -> None:
@@ -120,8 +126,12 @@ def _check_text(source: str) -> None:
 
 @functools.cache
 def _environment(sees: frozenset[str]) -> cel.Env:
-    variables = _ALWAYS | {name: _SOMETIMES[name] for name in sees}
-    return cel.NewEnv(DescriptorPool(), variables=variables)
+    return cel.NewEnv(DescriptorPool(), variables=variables(sees))
+
+
+def variables(sees: frozenset[str]) -> dict[str, cel.Type]:
+    """Return the types of what expressions see; ``sees`` as for `compile_expression`."""
+    return _ALWAYS | {name: _SOMETIMES[name] for name in sees}
 
 
 def _try_patterns(environment: cel.Env, source: str, patterns: tuple[str, ...]) -> None:
@@ -137,15 +147,12 @@ def _literal(text: str) -> str:
 
 
 def _problem(source: str, text: str, sees: frozenset[str]) -> str:
-    """Return one line for what the library said in many."""
+    """Return what is wrong with a source, where and what to do, for what the library said."""
     if "recursion" in text:
-        return "it is nested too deeply, at most 32 levels are allowed"
-    found = _PROBLEM.search(text)
-    if found is None:
-        return one_line(text)
-    line, column, problem = int(found[1]), int(found[2]), found[3].removeprefix("Syntax error: ")[:200]
-    undeclared = _UNDECLARED.fullmatch(problem)
-    if undeclared:
-        problem = f"there is no {undeclared[1]!r} here, only {', '.join(sorted(_ALWAYS.keys() | sees))}"
-    where = f"line {line}, " if "\n" in source else ""
-    return f"{where}character {max(column, 1)}: {problem}"
+        return f"expression {quote(source)}: it is nested too deeply, at most 32 levels are allowed"
+    found = problems(text)
+    if not found:
+        return f"expression {quote(source)}: {one_line(text)}"
+    unknown = undeclared(source, found[0], variables(sees))
+    first = unknown or found[0]
+    return f"this expression cannot {'work' if first.overload or unknown else 'be read'}, {show(source, first)}"

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from graphmesh.graph.running.timeline import PARTS
+from graphmesh.graph.running.timeline import RUNNING
+from graphmesh.graph.running.timing import PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +31,7 @@ class Row:
     where: str
     """`fused` or `remote` and the worker; empty if it called nothing itself."""
     outcome: str
-    """`ok`, or why it failed."""
+    """`ok`, also of a stream of which more may come; or the gRPC code it failed with."""
     start_ms: float
     """After the beginning of the whole call."""
     duration_ms: float
@@ -48,8 +49,12 @@ class Row:
 
     @property
     def shares(self) -> list[tuple[str, float]]:
-        """Which fraction of its bar each part takes, none that is nothing; together at most 1."""
-        whole = max(self.calls_ms, sum(ms for _, ms in self.parts))
+        """Which fraction of its bar each part takes, none that is nothing; together at most 1.
+
+        They are to the scale of the bar: what is left is the runtime's own, or between calls that came one after the
+        other. Of calls side by side, whose times are more than the bar, each part has its share of these.
+        """
+        whole = max(self.duration_ms, self.calls_ms, sum(ms for _, ms in self.parts))
         return [(name, ms / whole) for name, ms in self.parts if ms > 0]
 
 
@@ -78,7 +83,7 @@ def waterfall(document: Mapping[str, Any], *, nested: int) -> list[Row]:
 def _model(document: Mapping[str, Any]) -> Row:
     """Return the row of a call of a model alone."""
     parts = _parts(document)
-    total = sum(ms for _, ms in parts)
+    total = document.get("duration_ms", sum(ms for _, ms in parts))
     return Row(
         depth=0,
         name=str(document.get("model", "")),
@@ -109,7 +114,7 @@ def _node(node: Mapping[str, Any], critical: frozenset[str], place: _Place) -> I
         name=path.rpartition("/")[2],
         target=_target(node, kind, str(node.get("target", ""))),
         where=f"{'fused' if node.get('fused') else 'remote'} {node.get('worker', '')}".rstrip() if called else "",
-        outcome=str(node.get("outcome", "ok")),
+        outcome="ok" if _goes_on(node) else str(node.get("outcome", "ok")),
         start_ms=place.offset_ms + node.get("start_ms", 0.0),
         duration_ms=node.get("duration_ms", 0.0),
         calls=node.get("calls", 0),
@@ -168,12 +173,24 @@ def _parts(node: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
 
 
 def _notes(node: Mapping[str, Any]) -> tuple[str, ...]:
-    notes = [f"{name}: {_value(value)}" for name, value in node.get("notes", {}).items()]
+    notes = [str(node["reason"])] if node.get("reason") else []
+    so_far = " so far" if _goes_on(node) or "model" in node else ""
+    if answers := node.get("answers"):
+        first_ms = node.get("first_answer_ms", 0)
+        notes.append(f"{answers} answer{'s' if answers > 1 else ''}{so_far}, the first after {first_ms} ms")
+    elif so_far and "branches" in node:
+        notes.append("so far")
+    notes += [f"{name}: {_value(value)}" for name, value in node.get("notes", {}).items()]
     if (rows := node.get("batch_rows", 0)) > 1:  # a model that is not batched says 1
         notes.append(f"batch of {rows} rows")
     if retries := node.get("retries"):
         notes.append(f"sent again {retries} time{'s' if retries > 1 else ''}")
     return tuple(notes)
+
+
+def _goes_on(node: Mapping[str, Any]) -> bool:
+    """Return whether more answers may come: the document of an answer cannot know that it is the last."""
+    return node.get("outcome") == RUNNING
 
 
 def _left_out(node: Mapping[str, Any], shown: int) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from graphmesh.graph.drawing.waterfall import waterfall
-from graphmesh.graph.running.timeline import CANCELLED, PARTS
+from graphmesh.graph.running.ending import CANCELLED
+from graphmesh.graph.running.timing import PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["waterfall_to_html"]
 
 _NESTED = 16
+_NOT_FAILED = frozenset({"ok", CANCELLED})
 _STYLE = """
 :root { color-scheme: light dark; --text: #1c2430; --dim: #566173; --page: #ffffff; --line: #e3e7ed; --tip: #f7f8fa;
   --queue: #e0a422; --batch: #c2571a; --compute: #2f6fde; --serialise: #8a5bd6; --network: #11998e; --other: #aab3c0;
@@ -115,12 +117,12 @@ def _head(document: Mapping[str, Any]) -> Iterator[str]:
 def _legend() -> Iterator[str]:
     for part in PARTS:
         yield f'<li><i class="{part}"></i>{part}: {_MEANING[part]}</li>'
-    yield '<li><i class="other"></i>anything else</li>'
+    yield '<li><i class="other"></i>anything else, and the time between calls</li>'
     yield '<li class="critical"><b></b>on the critical path</li>'
 
 
 def _row(row: Row, total: float) -> Iterator[str]:
-    marks = [*(["critical"] if row.critical else []), *(["failed"] if row.outcome not in {"ok", CANCELLED} else [])]
+    marks = [*(["critical"] if row.critical else []), *(["failed"] if row.outcome not in _NOT_FAILED else [])]
     waited = "<span hidden> (on the critical path)</span>" if row.critical else ""
     notes = "; ".join([*([row.outcome] if row.outcome != "ok" else []), *row.notes])
     yield f'<tr class="{" ".join(marks)}">'

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from graphmesh.core.errors import InvalidGraph, InvalidRequest
 from graphmesh.core.signature import parse_dimension, show_dimension
 from graphmesh.graph.checks.extent import check_extent
-from graphmesh.graph.forms.wire_read import bindings_from_wire, branches_of, node_from_wire
+from graphmesh.graph.forms.wire_read import all_from_wire, bindings_from_wire, branches_of
 from graphmesh.graph.forms.wire_write import bindings_to_wire, node_to_wire
 from graphmesh.graph.limits import MAX_DOCUMENT_BYTES
 from graphmesh.graph.spec import Graph, GraphInput
@@ -57,7 +57,7 @@ def graph_from_wire(message: graph_pb2.Graph) -> Graph:
         name=message.name,
         description=message.description,
         inputs=tuple(_input_from_wire(spec) for spec in message.inputs),
-        nodes=tuple(node_from_wire(node) for node in message.nodes),
+        nodes=all_from_wire(message.nodes),
         outputs=bindings_from_wire(message.outputs),
     )
 

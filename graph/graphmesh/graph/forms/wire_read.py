@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from google.protobuf.duration_pb2 import Duration
 
     from graphmesh.graph.spec import Kind, Target
+    from graphmesh.graph.transforms.operations import Operation
 
-__all__ = ["bindings_from_wire", "branches_of", "node_from_wire"]
+__all__ = ["all_from_wire", "bindings_from_wire", "branches_of"]
 
 _KINDS = tuple(field.name for field in graph_pb2.Node.DESCRIPTOR.oneofs_by_name["kind"].fields)
 _NANOS = range(NANOSECONDS)
@@ -68,18 +69,23 @@ def bindings_from_wire(bindings: Iterable[graph_pb2.Binding]) -> tuple[Binding, 
     return tuple(Binding(name=binding.name, source=binding.source) for binding in bindings)
 
 
-def node_from_wire(message: graph_pb2.Node, around: str = "") -> Node:
-    """Return the step of a message.
+def all_from_wire(messages: Iterable[graph_pb2.Node], around: str = "") -> tuple[Node, ...]:
+    """Return the steps of messages, which were measured.
 
     Args:
-        message: The step, measured.
-        around: The path of the step around it, for errors.
+        messages: A graph's, or the branches of one step.
+        around: The path of the step around them, for errors.
 
     Raises:
         InvalidGraph: a step without a kind, a cascade without a threshold, an unknown enum, a duration out of bounds;
-            names the step's path.
+            names the step's path, or its number if it has no name (INVALID_ARGUMENT, retry: no).
     """
-    path = f"{around}/{message.name[:140]}" if around else message.name[:140]
+    return tuple(_node_from_wire(message, around, number) for number, message in enumerate(messages, start=1))
+
+
+def _node_from_wire(message: graph_pb2.Node, around: str, number: int = 1) -> Node:
+    label = message.name[:140] or f"number {number}"
+    path = f"{around}/{label}" if around else label
     with at(f"node {path!r}"):
         timeout_s = _seconds_from_wire(message.timeout)
         name = message.WhichOneof("kind")
@@ -93,10 +99,6 @@ def node_from_wire(message: graph_pb2.Node, around: str = "") -> Node:
         outputs=bindings_from_wire(message.outputs),
         timeout_s=timeout_s,
     )
-
-
-def _all_from_wire(branches: Iterable[graph_pb2.Node], path: str) -> tuple[Node, ...]:
-    return tuple(node_from_wire(branch, path) for branch in branches)
 
 
 def _seconds_from_wire(duration: Duration) -> float:
@@ -123,13 +125,18 @@ def _map_from_wire(node: graph_pb2.Node, path: str) -> Map:
 
 
 def _switch_from_wire(node: graph_pb2.Node, path: str) -> Switch:
-    default = node_from_wire(node.switch.default, path) if node.switch.HasField("default") else None
-    cases = tuple(Case(when=case.when, then=node_from_wire(case.then, path)) for case in node.switch.cases)
+    number = len(node.switch.cases) + 1
+    default = _node_from_wire(node.switch.default, path, number) if node.switch.HasField("default") else None
+    branches = all_from_wire((case.then for case in node.switch.cases), path)
+    cases = tuple(Case(when=case.when, then=then) for case, then in zip(node.switch.cases, branches, strict=True))
     return Switch(cases=cases, default=default)
 
 
 def _split_from_wire(node: graph_pb2.Node, path: str) -> Split:
-    shares = tuple(Share(weight=share.weight, then=node_from_wire(share.then, path)) for share in node.split.shares)
+    branches = all_from_wire((share.then for share in node.split.shares), path)
+    shares = tuple(
+        Share(weight=share.weight, then=then) for share, then in zip(node.split.shares, branches, strict=True)
+    )
     return Split(shares=shares, key=node.split.key)
 
 
@@ -137,12 +144,12 @@ def _parallel_from_wire(node: graph_pb2.Node, path: str) -> Parallel:
     with at(f"node {path!r}"):
         join = join_from_wire(node.parallel.join)
         aggregate = aggregate_from_wire(node.parallel.aggregate, join)
-    branches = _all_from_wire(node.parallel.branches, path)
+    branches = all_from_wire(node.parallel.branches, path)
     return Parallel(branches=branches, join=join, quorum=node.parallel.quorum, aggregate=aggregate)
 
 
 def _fallback_from_wire(node: graph_pb2.Node, path: str) -> Fallback:
-    return Fallback(branches=_all_from_wire(node.fallback.branches, path), on=tuple(node.fallback.on))
+    return Fallback(branches=all_from_wire(node.fallback.branches, path), on=tuple(node.fallback.on))
 
 
 def _cascade_from_wire(node: graph_pb2.Node, path: str) -> Cascade:
@@ -153,7 +160,7 @@ def _cascade_from_wire(node: graph_pb2.Node, path: str) -> Cascade:
     if not math.isfinite(node.cascade.threshold):
         raise InvalidGraph(f"node {path!r}: `threshold` must be a finite number, got {node.cascade.threshold}")
     return Cascade(
-        branches=_all_from_wire(node.cascade.branches, path),
+        branches=all_from_wire(node.cascade.branches, path),
         confidence=node.cascade.confidence,
         threshold=node.cascade.threshold + 0.0,  # -0.0 and 0.0 are one value, and must be the same bytes
     )
@@ -162,12 +169,12 @@ def _cascade_from_wire(node: graph_pb2.Node, path: str) -> Cascade:
 def _race_from_wire(node: graph_pb2.Node, path: str) -> Race:
     with at(f"node {path!r}"):
         delay_s = _seconds_from_wire(node.race.delay)
-    return Race(branches=_all_from_wire(node.race.branches, path), delay_s=delay_s)
+    return Race(branches=all_from_wire(node.race.branches, path), delay_s=delay_s)
 
 
 def _loop_from_wire(node: graph_pb2.Node, path: str) -> Loop:
     return Loop(
-        body=node_from_wire(node.loop.body, path),
+        body=_node_from_wire(node.loop.body, path),
         until=node.loop.until,
         max_iterations=node.loop.max_iterations,
         carry=bindings_from_wire(node.loop.carry),
@@ -178,7 +185,7 @@ def _cache_from_wire(node: graph_pb2.Node, path: str) -> Cache:
     with at(f"node {path!r}"):
         ttl_s = _seconds_from_wire(node.cache.ttl)
     return Cache(
-        body=node_from_wire(node.cache.body, path),
+        body=_node_from_wire(node.cache.body, path),
         ttl_s=ttl_s,
         max_entries=node.cache.max_entries,
         max_bytes=node.cache.max_bytes,
@@ -186,9 +193,11 @@ def _cache_from_wire(node: graph_pb2.Node, path: str) -> Cache:
 
 
 def _transform_from_wire(node: graph_pb2.Node, path: str) -> Transform:
-    with at(f"node {path!r}"):
-        operations = tuple(operation_from_wire(operation) for operation in node.transform.operations)
-    return Transform(operations=operations, keep=tuple(node.transform.keep))
+    operations: list[Operation] = []
+    for number, operation in enumerate(node.transform.operations, start=1):
+        with at(f"node {path!r}: operation {number}"):
+            operations.append(operation_from_wire(operation))
+    return Transform(operations=tuple(operations), keep=tuple(node.transform.keep))
 
 
 _READERS: Mapping[str, Callable[[graph_pb2.Node, str], Kind]] = {

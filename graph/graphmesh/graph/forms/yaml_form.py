@@ -26,15 +26,22 @@ Durations are `50ms`, `1.5s`, `10m`, `2h`, `7d`; sizes `64MiB` or bytes. Operati
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
 import yaml
 
 from graphmesh.core.errors import InvalidGraph, InvalidRequest
 from graphmesh.core.signature import Dimension, parse_dimension, show_dimension
+from graphmesh.graph.checks.findings import Findings
 from graphmesh.graph.forms.wire import check_size
 from graphmesh.graph.forms.yaml_read import read_binding, read_node
 from graphmesh.graph.forms.yaml_tree import Tree, compose, fields, flag, is_null, items, named, text, wrong
 from graphmesh.graph.forms.yaml_write import bindings_form, nodes_form
 from graphmesh.graph.spec import Graph, GraphInput, parse_type
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 __all__ = ["dump_yaml", "parse_yaml"]
 
@@ -50,17 +57,26 @@ def parse_yaml(document: str) -> Graph:
     """Return the graph of a YAML (or JSON) document.
 
     Raises:
-        InvalidGraph: too large, or not such a document; names the line (INVALID_ARGUMENT, retry: no).
+        InvalidGraph: too large, or not such a document; names the line of each mistake (INVALID_ARGUMENT, retry: no).
     """
     check_size(len(document))
-    parts = fields(compose(document), "a graph", ("name", "description", "inputs", "nodes", "outputs"))
-    return Graph(
-        name=text(parts.get("name"), "name"),
-        description=text(parts.get("description"), "description"),
-        inputs=named(parts.get("inputs"), "inputs", _input),
-        nodes=named(parts.get("nodes"), "nodes", read_node),
-        outputs=named(parts.get("outputs"), "outputs", read_binding),
-    )
+    parts = fields(compose(document), "a graph", tuple(_READERS))
+    findings, graph = Findings(), Graph(name="")
+    for part in sorted(parts, key=lambda part: parts[part].start_mark.index):
+        with findings.note():
+            graph = replace(graph, **{part: _READERS[part](parts[part])})
+    findings.settle()
+    return graph
+
+
+_READERS: Mapping[str, Callable[[Tree], Any]] = {
+    "name": lambda tree: text(tree, "name"),
+    "description": lambda tree: text(tree, "description"),
+    "inputs": lambda tree: named(tree, "inputs", _input),
+    "nodes": lambda tree: named(tree, "nodes", read_node),
+    "outputs": lambda tree: named(tree, "outputs", read_binding),
+}
+"""What the fields of a graph are."""
 
 
 def _input(node: Tree, name: str | None) -> GraphInput:

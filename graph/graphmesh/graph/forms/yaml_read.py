@@ -11,7 +11,19 @@ import yaml
 
 from graphmesh.graph.forms.naming import branch_name
 from graphmesh.graph.forms.wire_enums import default_aggregate
-from graphmesh.graph.forms.yaml_tree import choice, duration, fields, items, named, number, real, size, text, wrong
+from graphmesh.graph.forms.yaml_tree import (
+    choice,
+    duration,
+    fields,
+    inside,
+    items,
+    named,
+    number,
+    real,
+    size,
+    text,
+    wrong,
+)
 from graphmesh.graph.spec import (
     Aggregate,
     Binding,
@@ -57,8 +69,13 @@ def read_node(tree: Tree, name: str | None) -> Node:
     Raises:
         InvalidGraph: it says nothing that a step can be; names the line (INVALID_ARGUMENT, retry: no).
     """
-    parts = fields(tree, "a node", _FIELDS if name is not None else ("name", *_FIELDS))
-    return _node(tree, "a node", parts, text(parts.get("name"), "name") if name is None else name)
+    if name is not None:
+        with inside(name):
+            return _node(tree, "a node", fields(tree, "a node", _FIELDS), name)
+    parts = fields(tree, "a node", ("name", *_FIELDS))
+    name = text(parts.get("name"), "name")
+    with inside(name):
+        return _node(tree, "a node", parts, name)
 
 
 def _branch(tree: Tree, name: str | None = None) -> Node:

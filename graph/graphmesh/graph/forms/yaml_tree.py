@@ -7,6 +7,7 @@ very many entries.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
@@ -14,13 +15,14 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 import yaml
 
 from graphmesh.core.errors import InvalidGraph
+from graphmesh.graph.checks.findings import Findings, told
 from graphmesh.graph.checks.hints import did_you_mean
 from graphmesh.graph.forms.amounts import parse_duration, parse_size
 from graphmesh.graph.limits import MAX_YAML_DEPTH, MAX_YAML_ENTRIES
 
 if TYPE_CHECKING:
     import enum
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = [
     "Tree",
@@ -29,6 +31,7 @@ __all__ = [
     "duration",
     "fields",
     "flag",
+    "inside",
     "is_null",
     "items",
     "named",
@@ -47,6 +50,7 @@ _CORE = "tag:yaml.org,2002:"
 _TAGS = {_CORE + name for name in ("str", "int", "float", "bool", "null", "timestamp", "map", "seq", "merge", "value")}
 _E = TypeVar("_E", bound="enum.Enum")
 _REAL = re.compile(r"[+-]?([0-9]{1,400}(\.[0-9]{0,400})?|\.[0-9]{1,400})([eE][+-]?[0-9]{1,4})?")
+_LINE = re.compile(r"^line [0-9]+: (?!node )")
 _WHOLE = re.compile(r"[0-9]{1,10}")
 
 
@@ -99,6 +103,18 @@ def wrong(node: Tree, message: str) -> InvalidGraph:
     return InvalidGraph(f"line {node.start_mark.line + 1}: {message}")
 
 
+@contextlib.contextmanager
+def inside(name: str) -> Iterator[None]:
+    """Say in errors, after their line, in which step they are, if it has a name and they do not say so already."""
+    where = f"node {name[:140]}: " if name else ""
+    try:
+        yield
+    except InvalidGraph as error:
+        findings = Findings()
+        findings.add(_LINE.sub(lambda line: f"{line[0]}{where}", message, count=1) for message in told(error))
+        findings.settle()
+
+
 def is_null(node: Tree) -> bool:
     """Return whether nothing (or `null`) is written there."""
     return bool(node.tag == f"{_CORE}null")
@@ -145,12 +161,24 @@ def items(node: Tree | None, what: str, *, single: bool = False) -> list[Tree]:
 
 
 def named(node: Tree | None, what: str, read: Callable[[Tree, str | None], _T]) -> tuple[_T, ...]:
-    """Return what ``read`` makes of each item of a list (name None) or of each entry of a mapping by name."""
-    if isinstance(node, yaml.MappingNode):
-        return tuple(read(value, name) for name, value in _entries(node, what).items())
+    """Return what ``read`` makes of each item of a list (name None) or of each entry of a mapping by name.
+
+    Raises:
+        InvalidGraph: neither, or with all that is wrong with its entries (INVALID_ARGUMENT, retry: no).
+    """
     if isinstance(node, yaml.ScalarNode):
         raise wrong(node, f"{what} must be a mapping by name or a list, got {_show(node)}")
-    return tuple(read(item, None) for item in items(node, what))
+    entries: list[tuple[Tree, str | None]]
+    if isinstance(node, yaml.MappingNode):
+        entries = [(value, name) for name, value in _entries(node, what).items()]
+    else:
+        entries = [(item, None) for item in items(node, what)]
+    findings, made = Findings(), []
+    for entry, name in entries:
+        with findings.note():
+            made.append(read(entry, name))
+    findings.settle()
+    return tuple(made)
 
 
 def text(node: Tree | None, what: str) -> str:
@@ -168,7 +196,7 @@ def number(node: Tree | None, what: str) -> int:
         return 0
     value = text(node, what)
     if not _WHOLE.fullmatch(value):
-        raise wrong(node, f"{what} must be a whole number, 0 or more, got {value[:140]!r}")
+        raise wrong(node, f"{what} must be a whole number, 0 or more, as `{what}: 8`, got {value[:140]!r}")
     return int(value)
 
 
@@ -176,7 +204,7 @@ def real(node: Tree, what: str) -> float:
     """Return a finite number."""
     value = text(node, what)
     if not _REAL.fullmatch(value) or not math.isfinite(float(value)):
-        raise wrong(node, f"{what} must be a finite number, got {value[:140]!r}")
+        raise wrong(node, f"{what} must be a finite number, as `{what}: 0.9`, got {value[:140]!r}")
     return float(value) + 0.0  # never -0.0
 
 

@@ -11,7 +11,27 @@ if TYPE_CHECKING:
     from graphmesh.graph.placing.traffic import Traffic
     from graphmesh.graph.spec import Target
 
-__all__ = ["Crossing", "Itinerary", "Segment"]
+__all__ = ["Crossing", "Itinerary", "Lack", "Segment", "Use"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lack:
+    """A model that a worker would have to host to run a graph by itself."""
+
+    target: Target
+    """The model, with the version that it must be; a graph that is not known."""
+    workers: tuple[str, ...]
+    """Who has it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """A call that stays in the graph's own process."""
+
+    path: str
+    """The step or branch that makes it."""
+    target: Target
+    """What is called, of a model with the version that answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +41,7 @@ class Crossing:
     path: str
     """The step or branch that makes it."""
     target: Target
-    """What is called, with the version that it must be, if it must be one."""
+    """What is called, with the version that answers; without one if any of several may."""
     many: bool
     """It is called for each item of a map; what is sent and received is told for all of them together."""
     workers: tuple[str, ...]
@@ -30,6 +50,8 @@ class Crossing:
     """Tensors that go there."""
     receives: tuple[Traffic, ...]
     """Tensors that come back: those that are read, as far as they are known."""
+    lacks: tuple[Lack, ...] = ()
+    """Of a graph: the models for want of which it does not run in the process of the graph that calls it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +66,8 @@ class Segment:
     """Where they run: the graph's worker, or those that one of them is chosen from."""
     crossings: tuple[Crossing, ...]
     """Calls that leave the graph's worker: the step itself, or branches of fused ones."""
+    uses: tuple[Use, ...] = ()
+    """Calls that do not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +91,7 @@ class Itinerary:
                     "steps": list(one.steps),
                     "fused": one.fused,
                     "workers": list(one.workers),
+                    "uses": [{"node": use.path, **_target_form(use.target)} for use in one.uses],
                     "crossings": [_crossing_form(crossing) for crossing in one.crossings],
                 }
                 for one in self.segments
@@ -75,14 +100,20 @@ class Itinerary:
 
 
 def _crossing_form(crossing: Crossing) -> dict[str, object]:
-    target = crossing.target
     return {
         "node": crossing.path,
-        "target": target.name,
-        "kind": "graph" if isinstance(target, GraphCall) else "model",
-        "version": "" if isinstance(target, GraphCall) else target.version,
+        **_target_form(crossing.target),
+        "lacks": [{**_target_form(lack.target), "workers": list(lack.workers)} for lack in crossing.lacks],
         "many": crossing.many,
         "workers": list(crossing.workers),
         "sends": [one.to_dict() for one in crossing.sends],
         "receives": [one.to_dict() for one in crossing.receives],
+    }
+
+
+def _target_form(target: Target) -> dict[str, object]:
+    return {
+        "target": target.name,
+        "kind": "graph" if isinstance(target, GraphCall) else "model",
+        "version": "" if isinstance(target, GraphCall) else target.version,
     }

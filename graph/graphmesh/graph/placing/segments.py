@@ -5,7 +5,7 @@ Neighbours among them form a segment: tensors pass by reference, nothing is seri
 are calls through a gateway, each a segment of its own; branches of composed steps whose model is elsewhere are calls
 of the segment that the step is in. Segments come in running order: what needs the answer of a call stands behind it.
 
-Linear in nodes, edges and, for each call of a nested graph, the models behind it. Nothing is asked and
+Linear in nodes, edges and, for each nested graph, the models behind it. Nothing is asked and
 nothing is run: the same facts give the same plan.
 """
 
@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from graphmesh.graph.order import levels, producers
-from graphmesh.graph.placing.hosts import runs_on
-from graphmesh.graph.placing.itinerary import Crossing, Itinerary, Segment
+from graphmesh.graph.placing.itinerary import Crossing, Itinerary, Lack, Segment, Use
+from graphmesh.graph.placing.network import Network
 from graphmesh.graph.placing.traffic import traffic_of
 from graphmesh.graph.placing.usage import Uses, targets_of
-from graphmesh.graph.spec import GraphCall, Map
+from graphmesh.graph.spec import GraphCall, Map, ModelCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,6 +46,8 @@ class Mesh:
     """By graph, the versions of models that it must use: others of them are held out of service for it."""
     signatures: Callable[[Target], Signature | None] = lambda _: None
     """The signature of a model, a version of one, or a graph."""
+    problems: Mapping[str, str] = field(default_factory=dict)
+    """By graph: why it is not ready; none of those that are."""
 
 
 def segment(graph: Graph, mesh: Mesh, worker: str, *, tensors: Mapping[str, TensorSpec] | None = None) -> Itinerary:
@@ -75,6 +77,11 @@ class _Segmenting:
         self._needs = producers(graph)
         self._reads = {(binding.node, binding.tensor) for _, binding in graph.edges()}
         self._uses = Uses(self._targets, mesh.pins)
+        self._network = Network(self._uses, mesh.hosts, [worker], mesh.graphs)
+        self._versions: dict[str, dict[str, Sequence[str]]] = {}
+        for target, workers in mesh.hosts.items():
+            if isinstance(target, ModelCall) and target.version:
+                self._versions.setdefault(target.name, {})[target.version] = workers
 
     def _targets(self, name: str) -> Mapping[Target, float] | None:
         graph = self._mesh.graphs(name)
@@ -89,7 +96,7 @@ class _Segmenting:
 
     def _here(self, target: Target) -> bool:
         """Return whether the worker can run a target without a call: a graph, if it can all that it calls."""
-        return runs_on(self._worker, self._uses.behind(self._graph.name, target), self._mesh.hosts)
+        return self._worker in self._network.answering(self._graph.name, target)
 
     def _groups(self) -> list[tuple[list[Node], bool]]:
         """Return nodes by segment, in running order: joined are neighbours with equally many calls before them."""
@@ -118,12 +125,22 @@ class _Segmenting:
 
     def _segment(self, nodes: Sequence[Node], *, fused: bool) -> Segment:
         crossings = tuple(crossing for node in nodes for crossing in self._crossings(node))
+        uses = tuple(use for node in nodes for use in self._staying(node, node.name))
         return Segment(
             steps=tuple(node.name for node in nodes),
             fused=fused,
             workers=(self._worker,) if fused else crossings[0].workers,
             crossings=crossings,
+            uses=uses,
         )
+
+    def _staying(self, node: Node, path: str) -> Iterator[Use]:
+        """Return the calls of a step or branch that stay on the worker."""
+        target = node.target
+        if target is not None and self._here(target):
+            yield Use(path=path, target=self._answering(target))
+        for branch in node.branches:
+            yield from self._staying(branch, f"{path}/{branch.name}")
 
     def _crossings(self, node: Node) -> Iterator[Crossing]:
         inputs = {binding.name: (binding.source, self._types.get(binding.source)) for binding in node.inputs}
@@ -137,17 +154,35 @@ class _Segmenting:
         if target is not None and not self._here(target):
             yield Crossing(
                 path=path,
-                target=self._fixed(target),
+                target=self._answering(target),
                 many=isinstance(node.kind, Map),
                 workers=self._workers(target),
                 sends=tuple(traffic_of(source, spec) for source, spec in inputs.values()),
                 receives=tuple(self._received(path)),
+                lacks=tuple(self._lacking(target)),
             )
         for branch in node.branches:
             yield from self._leaving(branch, f"{path}/{branch.name}", self._taken(branch, inputs))
 
     def _fixed(self, target: Target) -> Target:
         return self._uses.fixed(self._graph.name, target)
+
+    def _answering(self, target: Target) -> Target:
+        """Return what a call is for, with the version that answers: here the newest, elsewhere the only one."""
+        fixed = self._fixed(target)
+        if isinstance(fixed, GraphCall) or fixed.version:
+            return fixed
+        versions = self._versions.get(fixed.name, {})
+        here = [version for version, workers in versions.items() if self._worker in workers]
+        found = here or (list(versions) if len(versions) == 1 else [])
+        return ModelCall(name=fixed.name, version=max(found, key=int, default=""))
+
+    def _lacking(self, target: Target) -> Iterator[Lack]:
+        """Return what the worker would have to host to run a graph itself."""
+        for model in self._uses.of(target.name) if isinstance(target, GraphCall) else ():
+            workers = tuple(self._mesh.hosts.get(model, ()))
+            if self._worker not in workers:
+                yield Lack(target=model, workers=workers)
 
     def _workers(self, target: Target) -> tuple[str, ...]:
         """Return who may answer a call."""

@@ -114,6 +114,13 @@ class Uses:
             found = self._known[name] = self._of(name)
         return found
 
+    def direct(self, name: str) -> Mapping[Target, float]:
+        """Return how often a request to a graph calls what itself, nested graphs as such; nothing if it is unknown."""
+        found: defaultdict[Target, float] = defaultdict(float)
+        for target, calls in (self._targets(name) or {}).items():
+            found[self.fixed(name, target)] += calls
+        return found
+
     def behind(self, graph: str, target: Target) -> Iterable[Target]:
         """Return what a call by a step of ``graph`` leads to: the model itself, or all that a nested graph calls."""
         return self.of(target.name) if isinstance(target, GraphCall) else (self.fixed(graph, target),)
@@ -123,14 +130,11 @@ class Uses:
         return fixed(target, self._pins.get(graph, {}))
 
     def _of(self, name: str) -> Mapping[Target, float]:
-        targets = self._targets(name)
-        if targets is None:
+        if self._targets(name) is None:
             return self._known[name]
         uses: defaultdict[Target, float] = defaultdict(float)
-        for target, calls in targets.items():
-            if isinstance(target, GraphCall):
-                for inner, times in self.of(target.name).items():
-                    uses[inner] += times * calls
-            else:
-                uses[self.fixed(name, target)] += calls
+        for target, calls in self.direct(name).items():
+            inner = self.of(target.name) if isinstance(target, GraphCall) else {target: 1.0}
+            for model, times in inner.items():
+                uses[model] += times * calls
         return dict(uses)

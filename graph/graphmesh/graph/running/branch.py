@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from graphmesh.core.clock import Deadline
 from graphmesh.core.errors import DeadlinePassed, GraphmeshError, ModelNotReady, SignatureMismatch
 from graphmesh.graph.running.call import locate
+from graphmesh.graph.running.ending import OK, ending_of
 from graphmesh.graph.running.frame import Frame
-from graphmesh.graph.running.timeline import CANCELLED
+from graphmesh.graph.running.limits import limit_of, reached
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -89,7 +90,7 @@ class Branch:
         try:
             if not self.targets:  # counts as a call, or loops inside loops would be bounded by nothing
                 frame.run.budget.spend()
-            return self._rename(await self.run_step(self._take(inputs), inner))
+            return self._rename(await self.run_step(self._take(inputs, inner), inner))
         except GraphmeshError as error:
             raise locate(error, graph=frame.run.graph, path=inner.path) from error
 
@@ -100,7 +101,7 @@ class Branch:
             return
         inner = self._inner(frame)
         try:
-            async with contextlib.aclosing(self.stream_step(self._take(inputs), inner)) as answers:
+            async with contextlib.aclosing(self.stream_step(self._take(inputs, inner), inner)) as answers:
                 async for outputs in answers:
                     yield self._rename(outputs)
         except GraphmeshError as error:
@@ -127,7 +128,7 @@ class Branch:
                 outputs = await self._action.run(inputs, inner)
             # A limit is heard of only where something waits: an action that works here may have ended after it.
             if frame.run.host.now() > inner.deadline.at:
-                raise DeadlinePassed("the deadline passed before it had ended" if inner is frame else self._late())
+                raise DeadlinePassed(reached(inner.limit) if inner.limit else "the deadline passed before it had ended")
             return outputs
 
     @contextlib.contextmanager
@@ -138,32 +139,31 @@ class Branch:
             yield
             return
         now = frame.run.host.now
-        start, outcome = now(), "ok"
+        start, ending = now(), OK
         try:
             yield
-        except GraphmeshError as error:
-            outcome = error.code.name
-            raise
-        except BaseException:
-            outcome = CANCELLED
+        except BaseException as error:
+            ending = ending_of(error)
             raise
         finally:
-            timeline.ran(frame.path, start=start, end=now(), outcome=outcome)
+            timeline.ran(frame.path, start=start, end=now(), ending=ending)
 
     def _limited(self, frame: Frame) -> Frame:
         """Return the frame with the step's own limit, if that comes before what is left."""
         if not self._timeout_s:
             return frame
         at = frame.run.host.now() + self._timeout_s
-        return frame if at >= frame.deadline.at else Frame(frame.run, frame.path, Deadline(at), frame.outputs)
+        if at >= frame.deadline.at:
+            return frame
+        limit = limit_of(frame.path, self._timeout_s)
+        return Frame(frame.run, frame.path, Deadline(at), frame.outputs, limit)
 
     def _limit(self, frame: Frame, inner: Frame) -> AbstractAsyncContextManager[object]:
         """Return the block that ends at the step's own limit; what is left of the call's is watched further out."""
-        at = _NEVER if inner is frame else inner.deadline.at
-        return frame.run.host.limit(at, self._late())
-
-    def _late(self) -> str:
-        return f"it may take {self._timeout_s:g} s, and took longer"
+        if inner is frame:
+            return frame.run.host.limit(_NEVER, "")
+        cut = f"cut off after {self._timeout_s * 1000:g} ms by the limit of {frame.path}"
+        return frame.run.host.limit(inner.deadline.at, reached(inner.limit), cut=cut)
 
     def _inner(self, frame: Frame) -> Frame:
         wanted = self._wanted.get(frame.outputs)
@@ -178,7 +178,14 @@ class Branch:
             return tuple(dict.fromkeys(sources[name] for name in outputs if name in sources))
         return () if self.gives is None else tuple(name for name in outputs if name in self.gives)
 
-    def _take(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    def _take(self, inputs: Mapping[str, Tensor], inner: Frame) -> Mapping[str, Tensor]:
+        try:
+            return self._taken(inputs)
+        except GraphmeshError as error:
+            inner.refused(error)
+            raise
+
+    def _taken(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         if self._reads:
             try:
                 return {name: inputs[source] for name, source in self._reads}
@@ -186,7 +193,7 @@ class Branch:
                 raise SignatureMismatch(f"input {error.args[0]!r} is missing; there are {list(inputs)}") from error
         if self._unknown:
             raise ModelNotReady(
-                f"the signature of {self._unknown} is not known, and so not which inputs it takes; try again"
+                f"no worker serves {self._unknown} now, so that its inputs are not known; see: graphmesh models"
             )
         takes = self.takes
         return inputs if takes is None else {name: tensor for name, tensor in inputs.items() if name in takes}

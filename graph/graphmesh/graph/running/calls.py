@@ -6,8 +6,9 @@ import contextlib
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from graphmesh.core.errors import DeadlinePassed
+from graphmesh.core.errors import DeadlinePassed, GraphmeshError
 from graphmesh.graph.running.call import Call
+from graphmesh.graph.running.limits import missed
 from graphmesh.graph.spec import GraphCall
 
 if TYPE_CHECKING:
@@ -51,14 +52,21 @@ class CallAction:
         """Make the call.
 
         Raises:
-            DeadlinePassed: it is expected to take longer than what is left (DEADLINE_EXCEEDED, retry: no).
+            DeadlinePassed: it is expected to take longer than what is left, or it missed, or would miss, the own limit
+                of a step (DEADLINE_EXCEEDED, retry: no).
             Overloaded: the request has made all its calls (RESOURCE_EXHAUSTED, retry: no).
             GraphmeshError: of what was called, unchanged.
         """
         run = frame.run
-        before = self._prepare(frame)
-        call = Call(self._target, inputs, frame.outputs, frame.path, frame.deadline, run, self._stay)
-        answer = await run.host.call(call)
+        try:
+            before = self._prepare(frame)
+            call = Call(self._target, inputs, frame.outputs, frame.path, frame.deadline, run, self._stay)
+            answer = await run.host.call(call)
+        except GraphmeshError as error:
+            if (late := missed(error, frame)) is None:
+                raise
+            frame.refused(late)
+            raise late from error
         if self._is_graph:
             self._account(answer, frame, before)
         return answer.outputs
@@ -66,22 +74,32 @@ class CallAction:
     async def stream(self, inputs: Mapping[str, Tensor], frame: Frame) -> AsyncGenerator[Mapping[str, Tensor], None]:
         """Make the call and yield each of its answers; raises as `run`."""
         run = frame.run
-        before = self._prepare(frame)
-        call = Call(self._target, inputs, frame.outputs, frame.path, frame.deadline, run)
-        async with contextlib.aclosing(run.host.stream(call)) as answers:
-            async for answer in answers:
-                if self._is_graph:
-                    self._account(answer, frame, before)
-                    before = run.budget.calls_left
-                yield answer.outputs
+        try:
+            before = self._prepare(frame)
+            call = Call(self._target, inputs, frame.outputs, frame.path, frame.deadline, run)
+            async with contextlib.aclosing(run.host.stream(call)) as answers:
+                async for answer in answers:
+                    if self._is_graph:
+                        self._account(answer, frame, before)
+                        before = run.budget.calls_left
+                    yield answer.outputs
+        except GraphmeshError as error:
+            if (late := missed(error, frame)) is None:
+                raise
+            frame.refused(late)
+            raise late from error
 
     def _prepare(self, frame: Frame) -> int:
         """Refuse a call that cannot be made, and count one of a model; return how many are left."""
-        if frame.deadline.at != _NEVER:
-            self._check_time(frame)
         budget = frame.run.budget
-        if not self._is_graph:
-            budget.spend()
+        try:
+            if frame.deadline.at != _NEVER:
+                self._check_time(frame)
+            if not self._is_graph:
+                budget.spend()
+        except GraphmeshError as error:  # the host hears nothing of it
+            frame.refused(error)
+            raise
         return budget.calls_left
 
     def _check_time(self, frame: Frame) -> None:

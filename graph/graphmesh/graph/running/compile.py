@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from graphmesh.graph.running.actions.cache import CacheAction
 from graphmesh.graph.running.actions.cascade import CascadeAction
 from graphmesh.graph.running.actions.fallback import FallbackAction
 from graphmesh.graph.running.actions.loop import LoopAction
+from graphmesh.graph.running.actions.memory import CacheMemory
 from graphmesh.graph.running.actions.parallel import ParallelAction
 from graphmesh.graph.running.actions.race import RaceAction
 from graphmesh.graph.running.actions.split import SplitAction
@@ -52,12 +54,23 @@ _ANSWERED = frozenset({"inputs", "outputs", "iteration"})
 _NOTHING_STAYS: Mapping[str, tuple[Target, ...]] = MappingProxyType({})
 
 
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What all steps of a graph share while they are compiled."""
+
+    headers: set[str]
+    """Gets the names of headers that conditions name."""
+    memory: CacheMemory
+    """What caches keep their answers in."""
+
+
 def compile_step(
     node: Node,
     signatures: Callable[[Target], Signature | None],
     *,
     stay: Mapping[str, tuple[Target, ...]] = _NOTHING_STAYS,
     headers: set[str] | None = None,
+    memory: CacheMemory | None = None,
 ) -> Branch:
     """Return what a step, or a branch of one, does.
 
@@ -66,15 +79,17 @@ def compile_step(
         signatures: What a model or graph takes and gives, None if that is not known.
         stay: As `Step.stay`.
         headers: Gets the names of headers that its conditions name.
+        memory: What its caches share with others; None for one of their own.
 
     Raises:
         InvalidGraph: a condition cannot be read (INVALID_ARGUMENT, retry: no).
     """
     named: set[str] = set() if headers is None else headers
-    branches = [compile_step(branch, signatures, headers=named) for branch in node.branches]
+    memory = memory or CacheMemory()
+    branches = [compile_step(branch, signatures, headers=named, memory=memory) for branch in node.branches]
     target = node.target
     signature = None if target is None else signatures(target)
-    action = _action(node, branches, signature, stay, named)
+    action = _action(node, branches, signature, stay, _Shared(named, memory))
     return Branch(
         node,
         action,
@@ -89,7 +104,7 @@ def _action(
     branches: Sequence[Branch],
     signature: Signature | None,
     stay: Mapping[str, tuple[Target, ...]],
-    headers: set[str],
+    shared: _Shared,
 ) -> Action:
     kind = node.kind
     if isinstance(kind, ModelCall | GraphCall):
@@ -98,15 +113,16 @@ def _action(
         return MapAction(kind, signature)
     if isinstance(kind, Transform):
         return TransformAction(changes=compile_operations(kind.operations, kind.keep))
-    return _composed(kind, branches, headers)
+    return _composed(kind, branches, shared)
 
 
 def _composed(
     kind: Switch | Split | Parallel | Fallback | Cascade | Race | Loop | Cache,
     branches: Sequence[Branch],
-    headers: set[str],
+    shared: _Shared,
 ) -> Action:
     action: Action
+    headers = shared.headers
     match kind:
         case Switch(cases=cases):
             conditions = [Condition.parse(case.when, sees=_INPUTS) for case in cases]
@@ -136,7 +152,9 @@ def _composed(
                 carry=[(binding.name, binding.source) for binding in carry],
             )
         case Cache(ttl_s=ttl_s, max_entries=entries, max_bytes=size):
-            action = CacheAction(body=branches[0], ttl_s=ttl_s, max_entries=entries, max_bytes=size)
+            action = CacheAction(
+                body=branches[0], ttl_s=ttl_s, max_entries=entries, max_bytes=size, memory=shared.memory
+            )
     return action
 
 

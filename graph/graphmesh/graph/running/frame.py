@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from graphmesh.graph.running.ending import ending_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from graphmesh.core.clock import Deadline
+    from graphmesh.core.errors import GraphmeshError
     from graphmesh.core.inference import Parameter
     from graphmesh.graph.running.budget import Budget
     from graphmesh.graph.running.host import Host
@@ -49,10 +52,18 @@ class Frame:
     """When it must have ended."""
     outputs: tuple[str, ...]
     """The outputs that somebody reads; no others need to be made. Empty: all."""
+    limit: str = ""
+    """The step's own limit that the deadline is, see `limits.limit_of`; empty if it is the caller's."""
 
-    def at(self, segment: str, *, outputs: tuple[str, ...], deadline: Deadline | None = None) -> Frame:
+    def at(self, segment: str, *, outputs: tuple[str, ...]) -> Frame:
         """Return the frame of something inside this one."""
-        return Frame(self.run, f"{self.path}/{segment}", deadline or self.deadline, outputs)
+        return Frame(self.run, f"{self.path}/{segment}", self.deadline, outputs, self.limit)
+
+    def refused(self, error: GraphmeshError) -> None:
+        """Record why this step was refused, of which its host knows nothing, if times are recorded at all."""
+        if self.run.timeline is not None:
+            now = self.run.host.now()
+            self.run.timeline.ran(self.path, start=now, end=now, ending=ending_of(error))
 
     def note(self, **facts: str | float | bool) -> None:
         """Record facts about this step, as ``cache="hit"`` or ``chosen="cheap"``, if times are recorded at all."""

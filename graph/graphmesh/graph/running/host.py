@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from graphmesh.graph.running.call import Call
     from graphmesh.graph.spec import Target
 
-__all__ = ["Answer", "Ended", "Host", "Signal", "Tasks"]
+__all__ = ["CUT", "Answer", "Ended", "Host", "Signal", "Tasks"]
 
 _T = TypeVar("_T")
+
+CUT = "cut off by the call's deadline"
+"""Why whatever is still running then is cancelled."""
 
 
 @dataclass(slots=True)
@@ -46,7 +49,10 @@ class Ended(Generic[_T]):
 
 
 class Tasks(Protocol[_T]):
-    """Coroutines that run side by side. Leaving the block cancels those that still run, and awaits them."""
+    """Coroutines that run side by side. Leaving the block cancels those that still run, and awaits them.
+
+    They are told why, see `ending`: another answer came first, another failed, or the reason why all is cancelled.
+    """
 
     async def __aenter__(self) -> Self:
         """Return the tasks, none started."""
@@ -96,10 +102,11 @@ class Host(Protocol):
         """Return monotonic seconds."""
         ...
 
-    def limit(self, at: float, late: str) -> AbstractAsyncContextManager[object]:
+    def limit(self, at: float, late: str, *, cut: str = CUT) -> AbstractAsyncContextManager[object]:
         """Return a block that is cancelled at the instant ``at`` and then raises DeadlinePassed with the text ``late``.
 
-        Must not be held over a `yield`.
+        Must not be held over a `yield`. Whatever runs in it then is cancelled with a reason, see `ending`: a
+        DeadlinePassed with the text ``cut``.
         """
         ...
 

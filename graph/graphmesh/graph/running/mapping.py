@@ -114,7 +114,7 @@ class MapAction:
                 yield ended.key, ended.result
 
     async def _one(self, index: int, inputs: Mapping[str, Tensor], frame: Frame) -> Mapping[str, Tensor]:
-        inner = Frame(frame.run, f"{frame.path}[{index}]", frame.deadline, frame.outputs)
+        inner = Frame(frame.run, f"{frame.path}[{index}]", frame.deadline, frame.outputs, frame.limit)
         try:
             return await self._call.run(self._chunk(index, inputs), inner)
         except GraphmeshError as error:

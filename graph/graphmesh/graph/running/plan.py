@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from graphmesh.graph.checks.streams import Streaming, classify
 from graphmesh.graph.order import levels, producers
+from graphmesh.graph.running.actions.memory import CacheMemory
 from graphmesh.graph.running.compile import compile_step
 from graphmesh.graph.spec import GraphCall, ModelCall
 
@@ -107,6 +108,7 @@ def make_plan(
     signatures: Callable[[str], Signature | None],
     *,
     pinned: Callable[[ModelCall], Signature | None] | None = None,
+    memory: CacheMemory | None = None,
 ) -> Plan:
     """Return the plan of a graph that `validate` has passed.
 
@@ -114,6 +116,7 @@ def make_plan(
         graph: The graph.
         signatures: The signature of a model or graph by name, None if it is unknown.
         pinned: That of the version which a call fixes; without this function every version has that of its name.
+        memory: What its caches share with those of other plans; None for one of their own.
 
     Raises:
         InvalidGraph: nodes read from one another in a cycle, a condition cannot be read, or a stream comes where one
@@ -134,7 +137,12 @@ def make_plan(
         uses[slot] += 1
     needs = producers(graph)
     headers: set[str] = set()
-    steps = _steps(graph, ordered, slots, needs, signature, headers=headers)
+    memory = memory or CacheMemory()
+
+    def compiled(node: Node, stay: Mapping[str, tuple[Target, ...]]) -> Branch:
+        return compile_step(node, signature, stay=stay, headers=headers, memory=memory)
+
+    steps = _steps(graph, ordered, slots, needs, signature, compiled=compiled)
     return Plan(
         graph=graph.name,
         inputs=tuple(spec.name for spec in graph.inputs),
@@ -156,7 +164,7 @@ def _steps(
     needs: Mapping[str, tuple[str, ...]],
     signatures: Callable[[Target], Signature | None],
     *,
-    headers: set[str],
+    compiled: Callable[[Node, Mapping[str, tuple[Target, ...]]], Branch],
 ) -> tuple[Step, ...]:
     writes: dict[str, list[tuple[str, int]]] = {node.name: [] for node in ordered}
     for source, slot in slots.items():
@@ -174,7 +182,7 @@ def _steps(
             index=index,
             node=node.name,
             spec=node,
-            branch=compile_step(node, signatures, stay=stay.get(node.name, {}), headers=headers),
+            branch=compiled(node, stay.get(node.name, {})),
             reads=tuple((binding.name, slots[binding.source]) for binding in node.inputs),
             writes=tuple(writes[node.name]),
             outputs=tuple(tensor for tensor, _ in writes[node.name]),

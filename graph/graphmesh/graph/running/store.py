@@ -37,7 +37,9 @@ class Store:
             for slot, name in enumerate(plan.inputs):
                 values[slot] = inputs[name]
         except KeyError as error:
-            raise SignatureMismatch(f"input {error.args[0]!r} is missing; required are {list(plan.inputs)}") from error
+            raise SignatureMismatch(
+                f"input {error.args[0]!r} is missing; required are {', '.join(plan.inputs)}"
+            ) from error
         self._values = values
         self._uses = list(plan.uses)
         self._sizes = [0] * len(values)

@@ -3,132 +3,42 @@
 Whoever makes a call records it with instants of one clock, whoever runs a step or branch says when it ran, and actions
 note what they decided; nothing here reads a clock. All that happens at one place of the graph becomes one entry: the
 calls of a map, the times of a loop, the positions of a stream. It reaches from the first start to the last end, with
-the number of calls and the time that they took together. These are summed up as they come: what is kept, and what it
-costs to tell, grows with the places of a graph, not with its calls. `docs/explain.md` says what each field means.
+the number of calls and the time that they took together (`timing`). `docs/explain.md` says what each field means.
+
+A stream is told of while it goes on, each time an answer of it came: how many there are by then, and until when.
 
 The critical path is what the answer waited for. Between steps it follows the edges, from the step that ended last
 back along the latest producer. Inside a step it follows time: from the branch that ended last to the one that ended
-last before that began. What was cancelled is never on it.
+last before that began. What was not needed any more is never on it; what was cut off by a limit is.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from graphmesh.graph.order import producers
 from graphmesh.graph.placing.places import Place, kind_of, place_of
+from graphmesh.graph.running.ending import CANCELLED, OK
+from graphmesh.graph.running.timing import Calls, milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from graphmesh.graph.running.call import Call
+    from graphmesh.graph.running.ending import Ending
+    from graphmesh.graph.running.timing import CallTiming
     from graphmesh.graph.spec import Graph
 
-__all__ = ["CANCELLED", "PARTS", "CallTiming", "Fact", "Timeline", "timing_of"]
+__all__ = ["RUNNING", "Fact", "Timeline"]
 
-PARTS = ("queue", "batch", "compute", "serialise", "network")
-"""What a call's time is made of, in the order that it passes; the rest is the runtime's own."""
-
-CANCELLED = "CANCELLED"
-"""The outcome of what was not needed any more."""
+RUNNING = "running"
+"""The outcome of a stream that goes on, and of the steps around it."""
 
 Fact: TypeAlias = str | float | bool
 """What a step notes of itself."""
 
-_MOST_NESTED = 16
 _MOST_VALUES = 16
-_MOST_WORKERS = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallTiming:
-    """One call, as whoever made it saw it."""
-
-    start: float
-    """When it was made; monotonic seconds."""
-    end: float
-    """When its answer or error came."""
-    worker: str = ""
-    """Who answered; empty if unknown."""
-    fused: bool = False
-    """It ran in the process that ran the graph."""
-    version: str = ""
-    """The model's version, or the graph's revision, that answered."""
-    parts: Mapping[str, float] = field(default_factory=dict)
-    """Measured parts of it in seconds, by name; see `PARTS`."""
-    batch_rows: int = 0
-    """Rows of the batch it ran in; 0 if it was not batched or that is unknown."""
-    retries: int = 0
-    """How often it was sent again on its way."""
-    nested: Mapping[str, object] | None = None
-    """The called graph's own explanation."""
-    outcome: str = "ok"
-    """`ok`, or the name of the gRPC code it failed with; `CANCELLED` if it was not needed any more."""
-
-
-def timing_of(
-    facts: Mapping[str, Any], *, start: float, end: float, fused: bool, version: str, outcome: str = "ok"
-) -> CallTiming:
-    """Return a call's times with what its answer's own explanation says about them.
-
-    Args:
-        facts: The `explain` document of the answer, of a model or a graph; empty if it has none.
-        start: When the call was made.
-        end: When its answer was there.
-        fused: It ran in this process.
-        version: Who answered.
-        outcome: As `CallTiming.outcome`.
-    """
-    parts = {name: facts[f"{name}_ms"] / 1000 for name in PARTS if isinstance(facts.get(f"{name}_ms"), float | int)}
-    return CallTiming(
-        start=start,
-        end=end,
-        worker=str(facts.get("worker", "")),
-        fused=fused,
-        version=version,
-        parts=parts,
-        batch_rows=int(facts.get("batch_rows", 0)),
-        retries=int(facts.get("retries", 0)),
-        nested={k: v for k, v in facts.items() if k not in _COUNTED} if "nodes" in facts else None,
-        outcome=outcome,
-    )
-
-
-_COUNTED = frozenset({*(f"{name}_ms" for name in PARTS), "retries"})
-
-
-@dataclass(slots=True)
-class _Calls:
-    """The calls of one place together."""
-
-    count: int = 0
-    seconds: float = 0.0
-    fused: bool = True
-    version: str = ""
-    batch_rows: int = 0
-    retries: int = 0
-    workers: set[str] = field(default_factory=set)
-    parts: dict[str, float] = field(default_factory=dict)
-    nested: list[tuple[str, CallTiming]] = field(default_factory=list)
-    """The longest of those that have an explanation of their own, longest first."""
-
-    def add(self, path: str, call: CallTiming) -> None:
-        """Take one call."""
-        self.count += 1
-        self.seconds += call.end - call.start
-        self.fused = self.fused and call.fused
-        self.version = call.version
-        self.batch_rows = max(self.batch_rows, call.batch_rows)
-        self.retries += call.retries
-        if call.worker and len(self.workers) < _MOST_WORKERS:
-            self.workers.add(call.worker)
-        for name, seconds in call.parts.items():
-            self.parts[name] = self.parts.get(name, 0.0) + seconds
-        if call.nested is not None:
-            self.nested.append((path, call))
-            self.nested.sort(key=lambda one: one[1].start - one[1].end)
-            del self.nested[_MOST_NESTED:]
 
 
 @dataclass(slots=True)
@@ -138,20 +48,36 @@ class _Spot:
     place: Place
     start: float = float("inf")
     end: float = float("-inf")
-    outcome: str = ""
-    calls: _Calls = field(default_factory=_Calls)
+    ending: Ending | None = None
+    calls: Calls = field(default_factory=Calls)
+    streaming: dict[Call, CallTiming] = field(default_factory=dict)
+    """Calls that go on."""
     notes: dict[str, list[Fact]] = field(default_factory=dict)
     inside: dict[str, _Spot] = field(default_factory=dict)
 
-    def span(self, start: float, end: float, outcome: str) -> None:
+    @property
+    def outcome(self) -> str:
+        """How it ended; empty if nothing of it has."""
+        return "" if self.ending is None else self.ending.outcome
+
+    def span(self, start: float, end: float, ending: Ending) -> None:
         """Take one run; one that was cancelled beside another that was not (a hedge) does not count."""
-        if self.outcome == CANCELLED != outcome:
+        if self.outcome == CANCELLED != ending.outcome:
             self.start, self.end = float("inf"), float("-inf")
-        elif outcome == CANCELLED != (self.outcome or CANCELLED):
+        elif ending.outcome == CANCELLED != (self.outcome or CANCELLED):
             return
         if end >= self.end:
-            self.outcome = outcome
+            self.ending = ending
+        self.reach(start, end)
+
+    def reach(self, start: float, end: float) -> None:
+        """Reach over a time."""
         self.start, self.end = min(self.start, start), max(self.end, end)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a stream at this place, or inside a step that has not ended, goes on."""
+        return bool(self.streaming) or (not self.outcome and any(inner.goes_on for inner in self.inside.values()))
 
 
 class Timeline:
@@ -170,14 +96,19 @@ class Timeline:
         self._spots: dict[str, _Spot] = {}
 
     def record(self, call: Call, timing: CallTiming) -> None:
-        """Take one call that has ended, however it did."""
+        """Take one call that has ended, however it did, or how far a stream is that goes on."""
         spot = self._spot(call.path)
-        spot.span(timing.start, timing.end, timing.outcome)
+        spot.streaming.pop(call, None)
+        if timing.ending is None:
+            spot.streaming[call] = timing
+            spot.reach(timing.start, timing.end)
+            return
+        spot.span(timing.start, timing.end, timing.ending)
         spot.calls.add(call.path, timing)
 
-    def ran(self, path: str, *, start: float, end: float, outcome: str = "ok") -> None:
+    def ran(self, path: str, *, start: float, end: float, ending: Ending = OK) -> None:
         """Take one run of a step or branch that has ended; needed for those that make no call themselves."""
-        self._spot(path).span(start, end, outcome)
+        self._spot(path).span(start, end, ending)
 
     def note(self, path: str, facts: Mapping[str, Fact]) -> None:
         """Take facts about a step; one that differs from what the step noted before is kept beside it."""
@@ -199,7 +130,7 @@ class Timeline:
         return {
             "graph": self._graph.name,
             "revision": self._revision,
-            "duration_ms": _ms(end - self._start),
+            "duration_ms": milliseconds(end - self._start),
             "critical_path": self._critical_path(spots),
             "nodes": self._forms(spots.values()),
         }
@@ -222,12 +153,16 @@ class Timeline:
         form: dict[str, object] = {
             "node": spot.place.path,
             "kind": kind_of(spot.place.node),
-            "outcome": spot.outcome or "ok",
-            "start_ms": _ms(spot.start - self._start),
-            "duration_ms": _ms(spot.end - spot.start),
+            "outcome": RUNNING if spot.goes_on else spot.outcome or "ok",
+            "start_ms": milliseconds(spot.start - self._start),
+            "duration_ms": milliseconds(spot.end - spot.start),
         }
-        if spot.calls.count:
+        if spot.ending is not None and spot.ending.reason and not spot.goes_on:
+            form["reason"] = spot.ending.reason
+        if spot.calls.count or spot.streaming:
             form |= self._calls(spot)
+        elif spot.place.node is not None and spot.place.node.target is not None:  # refused before it was called
+            form["target"] = spot.place.node.target.name
         if spot.notes:
             form["notes"] = {name: values[0] if len(values) == 1 else values for name, values in spot.notes.items()}
         if spot.inside:
@@ -237,20 +172,12 @@ class Timeline:
     def _calls(self, spot: _Spot) -> dict[str, object]:
         """Return what is said of a step's calls together."""
         calls = spot.calls
+        if spot.streaming:
+            calls = calls.copy()
+            for call, timing in spot.streaming.items():
+                calls.add(call.path, timing)
         target = spot.place.node.target if spot.place.node else None
-        form: dict[str, object] = {
-            "target": target.name if target else "",
-            "version": calls.version,
-            "worker": ",".join(sorted(calls.workers)),
-            "fused": calls.fused,
-            "calls": calls.count,
-            "calls_ms": _ms(calls.seconds),
-        }
-        form |= {f"{name}_ms": _ms(calls.parts[name]) for name in PARTS if name in calls.parts}
-        if calls.batch_rows:
-            form["batch_rows"] = calls.batch_rows
-        if calls.retries:
-            form["retries"] = calls.retries
+        form = {"target": target.name if target else "", **calls.to_dict()}
         if calls.nested:
             form["nested"] = [
                 self._nested(path, call) for path, call in sorted(calls.nested, key=lambda one: one[1].start)
@@ -263,7 +190,7 @@ class Timeline:
         took = document.get("duration_ms")
         spare = call.end - call.start - (took / 1000 if isinstance(took, float | int) else 0.0)
         begun = call.start if call.fused else call.start + max(0.0, spare) / 2
-        return {"call": path, "start_ms": _ms(begun - self._start), **document}
+        return {"call": path, "start_ms": milliseconds(begun - self._start), **document}
 
     def _critical_path(self, spots: Mapping[str, _Spot]) -> list[str]:
         needs = producers(self._graph)
@@ -280,7 +207,7 @@ def _reach(spot: _Spot) -> None:
     """Make a spot reach over all inside it."""
     for inner in spot.inside.values():
         _reach(inner)
-        spot.start, spot.end = min(spot.start, inner.start), max(spot.end, inner.end)
+        spot.reach(inner.start, inner.end)
 
 
 def _waited_for(spot: _Spot) -> list[str]:
@@ -292,7 +219,3 @@ def _waited_for(spot: _Spot) -> list[str]:
         path = [last.place.path, *_waited_for(last), *path]
         left = [inner for inner in left if inner.end <= last.start and inner is not last]
     return path
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 3)

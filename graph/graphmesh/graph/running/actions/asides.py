@@ -21,7 +21,7 @@ def aside(frame: Frame) -> Frame:
     """Return the same frame with nothing degraded yet; everything else is shared."""
     run = copy.copy(frame.run)
     run.degraded = []
-    return Frame(run, frame.path, frame.deadline, frame.outputs)
+    return Frame(run, frame.path, frame.deadline, frame.outputs, frame.limit)
 
 
 def adopt(frame: Frame, inner: Frame) -> None:
@@ -38,4 +38,4 @@ def asking(frame: Frame, names: Iterable[str] | None) -> Frame:
     """Return the same frame, with further outputs that somebody reads; None: all."""
     every = names is None or not frame.outputs
     wanted = () if every else tuple(dict.fromkeys((*frame.outputs, *(names or ()))))
-    return Frame(frame.run, frame.path, frame.deadline, wanted)
+    return Frame(frame.run, frame.path, frame.deadline, wanted, frame.limit)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from graphmesh.core.errors import Code, DeadlinePassed, GraphmeshError
 from graphmesh.graph.limits import DEFAULT_CACHE_BYTES, DEFAULT_CACHE_ENTRIES, DEFAULT_TTL_S
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from graphmesh.core.inference import Parameter
     from graphmesh.core.tensor import Tensor
     from graphmesh.graph.running.action import Inner
+    from graphmesh.graph.running.actions.memory import CacheMemory
     from graphmesh.graph.running.frame import Frame
     from graphmesh.graph.running.host import Signal
 
@@ -59,8 +60,17 @@ class CacheStatistics:
     """Calls that ran the branch."""
     shared: int
     """Calls that got the answer or error of an equal one that ran at the same time."""
-    dropped: int
-    """Answers that made room for others."""
+
+
+class _Key(NamedTuple):
+    """What makes calls equal."""
+
+    content: Hashable
+    """Digest of inputs and parameters."""
+    answering: Hashable
+    """What would answer calls of the body's targets."""
+    wanted: tuple[str, ...]
+    """The outputs that are asked for."""
 
 
 @dataclass(slots=True)
@@ -90,14 +100,16 @@ class CacheAction(Once):
         ttl_s: Seconds that an answer is remembered; 0 means `limits.DEFAULT_TTL_S`.
         max_entries: Most answers; 0 means `limits.DEFAULT_CACHE_ENTRIES`.
         max_bytes: Most bytes of their tensors; 0 means `limits.DEFAULT_CACHE_BYTES`.
+        memory: What it shares with all other caches of the process.
     """
 
-    def __init__(self, *, body: Inner, ttl_s: float, max_entries: int, max_bytes: int) -> None:
+    def __init__(self, *, body: Inner, ttl_s: float, max_entries: int, max_bytes: int, memory: CacheMemory) -> None:
         self._body = body
         self._remembered = Remembered(
             ttl_s=ttl_s or DEFAULT_TTL_S,
             max_entries=max_entries or DEFAULT_CACHE_ENTRIES,
             max_bytes=max_bytes or DEFAULT_CACHE_BYTES,
+            memory=memory,
         )
         self._flights: dict[Hashable, _Flight] = {}
         self._hits = self._misses = self._shared = 0
@@ -110,7 +122,6 @@ class CacheAction(Once):
             hits=self._hits,
             misses=self._misses,
             shared=self._shared,
-            dropped=self._remembered.dropped,
         )
 
     async def run(self, inputs: Mapping[str, Tensor], frame: Frame) -> Mapping[str, Tensor]:
@@ -138,13 +149,13 @@ class CacheAction(Once):
             if outputs is not None:
                 return outputs
 
-    async def _key(self, inputs: Mapping[str, Tensor], parameters: Mapping[str, Parameter], frame: Frame) -> Hashable:
+    async def _key(self, inputs: Mapping[str, Tensor], parameters: Mapping[str, Parameter], frame: Frame) -> _Key:
         host = frame.run.host
         content = await worked(host, inputs.values(), lambda: digest(inputs, parameters))
-        return content, host.versions(self._body.targets), tuple(sorted(frame.outputs))
+        return _Key(content, host.versions(self._body.targets), tuple(sorted(frame.outputs)))
 
     async def _lead(
-        self, key: Hashable, inputs: Mapping[str, Tensor], parameters: Mapping[str, Parameter], frame: Frame
+        self, key: _Key, inputs: Mapping[str, Tensor], parameters: Mapping[str, Parameter], frame: Frame
     ) -> Mapping[str, Tensor]:
         """Run the body for this call and all that wait."""
         host = frame.run.host
@@ -156,7 +167,9 @@ class CacheAction(Once):
         try:
             outputs = await complete(self._body, inputs, inner)
             kept = await worked(host, outputs.values(), lambda: frozen(outputs))
-            if self._remembered.fits(kept) and not inner.run.degraded:
+            # A model that was loaded again while this ran may have answered before that, or after.
+            same = key.answering == host.versions(self._body.targets)
+            if same and not inner.run.degraded and self._remembered.fits(kept):
                 self._remembered.put(key, kept, now=host.now())
             flight.outputs, flight.degraded = kept, inner.run.degraded
         except GraphmeshError as error:

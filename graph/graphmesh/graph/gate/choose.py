@@ -14,23 +14,28 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from graphmesh.core.errors import InvalidGraph
-from graphmesh.graph.checks.alike import common_promise, common_to, part_of
 from graphmesh.graph.checks.promises import broken_promise
-from graphmesh.graph.checks.search import search
 from graphmesh.graph.checks.validate import infer_types, type_graph
+from graphmesh.graph.gate.alike import common_promise, common_to, part_of
+from graphmesh.graph.gate.search import search
 from graphmesh.graph.spec import ModelCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from graphmesh.core.signature import Signature
-    from graphmesh.graph.checks.alike import Common
+    from graphmesh.graph.gate.alike import Common
     from graphmesh.graph.spec import Graph, Target
 
 __all__ = ["Choice", "Held", "Versions", "breaks", "called", "choose"]
 
 Versions: TypeAlias = "Mapping[str, Mapping[str, Signature]]"
 """The signatures of models that can serve now, by model and version."""
+
+_GAVE_UP = (
+    "other versions may fit together, but too many do not to find out which; unload versions that are not needed, or "
+    "fix the versions in the graph"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +117,7 @@ def choose(
         signatures: The signature of a live graph by name, None if there is none.
         graphs: The live graph of a name, None if there is none.
         last: What was chosen for it before. If the search gives up, as it may when many versions fit only with one
-            another, and this still works, it is kept.
+            another, and this still works, it is kept; else versions that are equally far back for all models are tried.
     """
     return _Chooser(graph, versions, signatures, graphs).choose(last)
 
@@ -137,11 +142,24 @@ class _Chooser:
 
     def choose(self, last: Choice | None) -> Choice:
         found = search({name: len(options) for name, options in self._options.items()}, self._fails)
-        picks = self._still(last) if found.gave_up and last is not None else found.picks
+        picks = found.picks
+        if found.gave_up:
+            picks = (self._still(last) if last is not None else None) or self._together()
         if picks is not None:
             return Choice(versions=self._newest(picks), held=tuple(self._held(picks)))
         newest = dict.fromkeys(self._options, 0)
-        return Choice(versions=self._newest(newest), held=(), error=self._breaks(newest))
+        error = self._breaks(newest)
+        if error is not None and found.gave_up:
+            error = InvalidGraph(f"{error.message}; {_GAVE_UP}")
+        return Choice(versions=self._newest(newest), held=(), error=error)
+
+    def _together(self) -> dict[str, int] | None:
+        """Return the newest options that work of those that are as far back for all models: loaded together, mostly."""
+        for back in range(1, max(map(len, self._options.values()), default=0)):
+            picks = {name: min(back, len(options) - 1) for name, options in self._options.items()}
+            if not self._breaks(picks):
+                return picks
+        return None
 
     def _still(self, last: Choice) -> dict[str, int] | None:
         """Return the options that were chosen before; None if one is gone, or they do not work any more."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from graphmesh.graph.checks.gate import called, choose
+from graphmesh.graph.gate.choose import called, choose
 from graphmesh.graph.spec import GraphCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from graphmesh.core.signature import Signature
-    from graphmesh.graph.checks.gate import Choice, Versions
+    from graphmesh.graph.gate.choose import Choice, Versions
     from graphmesh.graph.spec import Graph
 
 __all__ = ["Gate"]
