@@ -78,7 +78,9 @@ def worker(
 ) -> WorkerRecord:
     """Return a record; ``models`` are hosted as version 1, available, with `SIGNATURE`."""
     hosted = tuple(
-        HostedModel(name=name, version="1", state=ModelState.AVAILABLE, signature_digest=SIGNATURE.digest)
+        HostedModel(
+            name=name, version="1", state=ModelState.AVAILABLE, signature_digest=SIGNATURE.digest, load_id=f"{name}-1"
+        )
         for name in models or ("m",)
     )
     return WorkerRecord(

@@ -158,7 +158,7 @@ _STEP = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(_STEP, max_size=12))
 def test_whatever_happens(steps: list[tuple[str, Mapping[str, WorkerRecord] | str, bool]]) -> None:
     """Registered workers are always served as registered; held ones are READY, unregistered and did not fail."""

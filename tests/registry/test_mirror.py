@@ -192,7 +192,7 @@ _STEPS = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(_STEPS, st.integers())
 def test_the_mirror_ends_equal_to_the_store(steps: list[tuple[str, int]], seed: int) -> None:
     """Whatever is written, broken, compacted, stopped or lost, two quiet seconds later the mirror equals the store."""

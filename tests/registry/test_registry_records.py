@@ -103,6 +103,7 @@ def test_bad_numbers_and_names_are_refused() -> None:
         lambda: ModelSpec(name="m", replicas=-1),
         lambda: ModelSpec(name="m", versions=("v1",)),
         lambda: HostedModel(name="m", version="", state=ModelState.AVAILABLE),
+        lambda: HostedModel(name="m", version="1", state=ModelState.AVAILABLE, load_id="x" * 65),
         lambda: GraphRecord(name="g", document=b"", revision=0, signature=SIGNATURE, create_time=0),
         lambda: GraphRecord(name="g", document=b"", revision=2, signature=SIGNATURE, create_time=0, replaces=2),
         lambda: Keys("../other"),

@@ -169,7 +169,7 @@ def test_divergence_is_what_the_watch_should_have_said() -> None:
 _CHANGES = st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), min_size=1, max_size=20)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(_CHANGES, st.data())
 def test_duplicates_change_nothing(changes: list[tuple[str, bool]], data: st.DataObject) -> None:
     """Changes delivered again, at any later time, leave the view equal to the store."""

@@ -22,6 +22,7 @@ import pytest_asyncio
 from graphmesh.core.clock import NO_DEADLINE, Deadline
 from graphmesh.core.errors import DeadlinePassed, GraphmeshError, InvalidRequest, ModelFailed, Overloaded
 from graphmesh.core.inference import InferenceRequest, InferenceResponse
+from graphmesh.graph.running.limits import MISSES_DEADLINE
 from graphmesh.registry import MemoryKV, ModelState, Registry
 from graphmesh.worker import Batching, ModelConfig, WorkerConfig
 from graphmesh.worker.forms.wire import encode_request
@@ -255,7 +256,7 @@ async def test_deadline_that_the_model_alone_misses(worker: Worker) -> None:
         await ask(worker, "patient", 1)
     ran = len(SEEN["patient"])
     started = time.monotonic()
-    with pytest.raises(DeadlinePassed, match="the model alone takes"):
+    with pytest.raises(DeadlinePassed, match="model 'patient' version 1 alone takes"):
         await ask(worker, "patient", 1, deadline_s=0.28)
     assert time.monotonic() - started < 0.14, "must not be told when half of the deadline is over"
     assert len(SEEN["patient"]) == ran
@@ -283,6 +284,7 @@ async def test_deadline_that_the_queue_makes_impossible(worker: Worker) -> None:
             await ask(worker, "plain", 1, deadline_s=0.3)
         assert time.monotonic() - started < 0.15, "must not be told when half of the deadline is over"
         assert 0.3 < caught.value.retry_after_s < 3
+        assert caught.value.metadata == MISSES_DEADLINE
 
 
 async def test_timeout_is_how_long_a_call_will_wait(worker: Worker) -> None:

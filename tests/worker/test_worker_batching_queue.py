@@ -442,7 +442,7 @@ _CALLS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(_CALLS, st.integers(1, 3), st.sampled_from([0.0, 1.5]))
 def test_no_call_is_lost_doubled_late_or_out_of_order(
     script: list[tuple[int, str | None, int, float, float, int, str]], instances: int, delay: float

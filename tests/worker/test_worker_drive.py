@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from graphmesh.core.errors import Code, DeadlinePassed, GraphmeshError, InvalidRequest
-from graphmesh.worker.drive import Drive
+from graphmesh.graph.running.ending import ending_of
+from graphmesh.worker.drive import Drive, told
+from tests.worker.streams import eventually
 
 if TYPE_CHECKING:
     from graphmesh.graph.running.host import Ended
@@ -206,6 +209,70 @@ async def test_a_limit_is_not_taken_for_a_cancellation_from_outside() -> None:
     with pytest.raises(DeadlinePassed, match="inner"):
         async with drive.limit(drive.now() + 60, "outer"), drive.limit(drive.now() + 0.01, "inner"):
             await asyncio.Event().wait()
+
+
+async def _lossy(seen: list[str]) -> None:
+    """Wait in what makes a cancellation of its own of each that comes, and note what is told of it."""
+    try:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise asyncio.CancelledError from None
+    except asyncio.CancelledError as error:
+        ending = ending_of(told(error))
+        seen.append(f"{ending.outcome}: {ending.reason}")
+        raise
+
+
+async def test_why_something_is_cancelled_is_told_whatever_is_in_between() -> None:
+    """A limit, a sibling that failed, one that came first, a caller that left: each down to the last task."""
+    drive, seen = Drive(), list[str]()
+
+    async def inside(how: str) -> None:
+        async with drive.tasks() as tasks:
+            for key in range(2):
+                tasks.start(key, _lossy(seen))
+            await asyncio.sleep(0)
+            if how == "fails":
+                raise InvalidRequest("no")
+            if how == "waits":
+                await tasks.next()
+
+    with contextlib.suppress(DeadlinePassed):
+        async with drive.limit(drive.now() + 0.01, "late", cut="cut off by a limit"):
+            await inside("waits")
+    with contextlib.suppress(InvalidRequest):
+        await inside("fails")
+    await inside("ends")
+    task = asyncio.create_task(inside("waits"))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    reasons = (
+        "DEADLINE_EXCEEDED: cut off by a limit",
+        "CANCELLED: another step or branch failed",
+        "CANCELLED: another answer came first",
+        "CANCELLED: the caller left",
+    )
+    assert seen == [reason for reason in reasons for _ in range(2)]
+
+
+async def test_a_limit_that_has_passed_is_no_reason_for_what_comes_later() -> None:
+    """A task that went on after it was cut off, as in a fallback, may be cancelled by its caller then."""
+    drive, seen = Drive(), list[str]()
+
+    async def work() -> None:
+        with contextlib.suppress(DeadlinePassed):
+            async with drive.limit(drive.now() + 0.01, "late"):
+                await _lossy(seen)
+        await _lossy(seen)
+
+    task = asyncio.create_task(work())
+    await eventually(lambda: len(seen) == 1)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert seen == ["DEADLINE_EXCEEDED: cut off by the call's deadline", "CANCELLED: the caller left"]
 
 
 async def test_a_signal_reaches_all_who_wait() -> None:

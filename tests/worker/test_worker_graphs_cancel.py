@@ -3,94 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from typing import TYPE_CHECKING, Annotated, ClassVar, TypedDict
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from graphmesh.core.errors import Unavailable
 from graphmesh.core.inference import InferenceRequest
-from graphmesh.worker import Context, batched
 from graphmesh.worker.forms.headers import REQUEST_ID
 from tests.worker.graph_bench import bench
+from tests.worker.leaving import Batch, Flaky, Hold, Ledger, Step
 from tests.worker.streams import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Vector = Annotated[np.ndarray, "FP32 (N,)"]
 COUNT = 1_000
-
-
-class Out(TypedDict):
-    """The only output."""
-
-    y: Vector
-
-
-class Ledger:
-    """Which requests have left, and what was begun for them."""
-
-    left: ClassVar[set[str]] = set()
-    begun = 0
-    late: ClassVar[list[str]] = []
-    running = 0
-
-    @classmethod
-    def begin(cls, *requests: str) -> None:
-        """Note that computing begins."""
-        cls.begun += len(requests)
-        cls.late += [request for request in requests if request in cls.left]
-
-
-class Step:
-    """On the event loop, in a few turns."""
-
-    async def predict(self, x: Vector, context: Context) -> Out:
-        """Return x."""
-        Ledger.begin(context.request_id)
-        Ledger.running += 1
-        try:
-            for _ in range(3):
-                await asyncio.sleep(0)
-        finally:
-            Ledger.running -= 1
-        return {"y": x}
-
-
-class Flaky(Step):
-    """Fails."""
-
-    async def predict(self, x: Vector, context: Context) -> Out:
-        """Raise."""
-        await super().predict(x, context)
-        raise Unavailable("on purpose")
-
-
-class Batch:
-    """In batches, on the event loop."""
-
-    @batched(max_batch_size=4)
-    async def predict(self, x: Vector, contexts: list[Context]) -> Out:
-        """Return x."""
-        Ledger.begin(*(context.request_id for context in contexts))
-        await asyncio.sleep(0)
-        return {"y": x}
-
-
-class Hold:
-    """On the only thread, until it is let go."""
-
-    gate = threading.Event()
-
-    def predict(self, x: Vector, context: Context) -> Out:
-        """Wait for the gate."""
-        Ledger.begin(context.request_id)
-        self.gate.wait(30)
-        return {"y": x}
-
-
 MODELS = {"step": Step, "flaky": Flaky, "batch": Batch, "hold": Hold}
 INNER = """
     name: inner
@@ -121,8 +48,7 @@ EVERYTHING = """
 
 @pytest.fixture(autouse=True)
 def _fresh() -> Iterator[None]:
-    Ledger.left, Ledger.late, Ledger.begun, Ledger.running = set(), [], 0, 0
-    Hold.gate.clear()
+    Ledger.open()
     yield
     Hold.gate.set()
 

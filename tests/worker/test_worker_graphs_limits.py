@@ -237,6 +237,43 @@ async def test_what_a_cache_remembers_serves_other_requests_until_the_model_chan
         assert Patient.begun == before + 2
 
 
+async def test_many_ways_through_the_same_graphs_cost_a_cache_nothing() -> None:
+    """What may answer below a cache is looked at once a graph, however many ways of calling it there are."""
+    levels, wide = 6, 8
+    texts = [f"""
+        name: "{levels}-{place}"
+        inputs: [x]
+        nodes: {{a: {{inputs: {{x: x}}, model: add}}}}
+        outputs: {{y: a.y}}
+    """ for place in range(wide)]  # fmt: skip
+    for level in reversed(range(levels)):
+        for place in range(wide):
+            cases = "".join(
+                f"{{when: 'params.way == {way}', name: w{way}, graph: '{level + 1}-{way}'}}, " for way in range(1, wide)
+            )
+            texts.append(f"""
+                name: "{level}-{place}"
+                inputs: [x]
+                nodes:
+                  a:
+                    inputs: {{x: x}}
+                    switch: {{cases: [{cases}], default: {{name: w0, graph: '{level + 1}-0'}}}}
+                outputs: {{y: a.y}}
+            """)
+    texts.append("""
+        name: cached
+        inputs: [x]
+        nodes: {a: {inputs: {x: x}, cache: {body: {name: body, graph: "0-0"}}}}
+        outputs: {y: a.y}
+    """)
+    async with LocalMesh(models=MODELS, graphs=[parse_yaml(text) for text in texts]) as mesh:
+        x = np.zeros(1, np.float32)
+        for _ in range(2):
+            before = time.process_time()
+            assert (await mesh.predict("cached", x=x, parameters={"way": 1}))["y"].tolist() == [1.0]
+        assert time.process_time() - before < 2, f"{wide**levels} ways"
+
+
 async def test_tensors_stay_on_a_device_between_models_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only where every reader is a model on the same device; all else gets them on the host."""
     text = """

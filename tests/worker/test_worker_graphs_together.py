@@ -13,12 +13,13 @@ import pytest
 from graphmesh.core.errors import FailedPrecondition, InvalidGraph, InvalidRequest, ModelFailed, Overloaded
 from graphmesh.core.inference import InferenceRequest
 from graphmesh.core.signature import Signature, TensorSpec
-from graphmesh.registry import HostedModel, ModelState, WorkerRecord
+from graphmesh.registry import HostedModel, ModelState, WorkerRecord, WorkerState
 from graphmesh.worker import Context  # noqa: TC001 - models' annotations are read
 from graphmesh.worker.forms.headers import (
     CALLS,
     REQUEST_ID,
     REVISIONS,
+    SEALED,
     apply_headers,
     forwardable,
     read_revisions,
@@ -252,7 +253,7 @@ async def test_conditions_of_graphs_inside_see_the_callers_headers() -> None:
         one.apply(AROUND)
         assert (await one.infer("around", _x(0), metadata=headers)).outputs["y"].tolist() == [1.0]
         assert mesh.asked[0].headers == {"x-tier": "gold", CALLS: "10000"}
-        with pytest.raises(FailedPrecondition, match="there is no 'x-tier'"):
+        with pytest.raises(FailedPrecondition, match="no header 'x-tier'"):
             await one.infer("around", _x(0), metadata={"x-other": "o"})
 
 
@@ -271,32 +272,62 @@ async def test_an_answer_that_is_remembered_depends_on_no_header() -> None:
         await one.infer("cached", _x(0), metadata=headers, headers={REQUEST_ID: "r"})
         assert Told.seen == [{REQUEST_ID: "r", "traceparent": headers["traceparent"], "x-graphmesh-depth": "1"}]
         one.apply(text.replace("KIND", "graph: tiers"))
-        with pytest.raises(FailedPrecondition, match="there is no 'x-tier'"):
+        with pytest.raises(FailedPrecondition, match="no header 'x-tier'"):
             await one.infer("cached", _x(0), metadata=headers, headers={REQUEST_ID: "r"})
 
 
-async def test_an_answer_of_a_worker_that_began_anew_is_not_remembered() -> None:
-    """The model there may be another, under the same version."""
-    text = """
+@pytest.mark.parametrize("kind", ["model: far", "graph: there"])
+async def test_an_answer_of_a_model_that_is_loaded_anew_elsewhere_is_not_remembered(kind: str) -> None:
+    """Under the same version it may be another; as long as the same loads may answer, whoever does, it is."""
+    cached = """
         name: cached
         inputs: [x]
-        nodes: {a: {inputs: {x: x}, cache: {body: {name: body, model: far}}}}
+        nodes: {a: {inputs: {x: x}, cache: {body: {name: body, KIND}}}}
         outputs: {y: a.y}
     """
+    there = "{name: there, inputs: [x], nodes: {a: {model: far, inputs: {x: x}}}, outputs: {y: a.y}}"
+
+    def hosts(worker_id: str, load_id: str, **more: Any) -> WorkerRecord:  # noqa: ANN401
+        record = replace(_hosts_far(**more), worker_id=worker_id)
+        return replace(record, models=tuple(replace(model, load_id=load_id) for model in record.models))
+
     async with bench({}) as one:
-        one.mesh.answers["far"] = lambda x: {"y": x}
+        one.mesh.answers["far"] = one.mesh.answers["there"] = lambda x: {"y": x}
         one.elsewhere(_hosts_far(), signatures={"far": FAR})
-        one.apply(text)
-        for expected, worker in (
-            (1, _hosts_far()),
-            (1, _hosts_far()),
-            (2, _hosts_far(generation=2)),
-            (3, _hosts_far(start_time=1.0)),
-            (4, replace(_hosts_far(start_time=1.0), worker_id="w3")),
+        one.apply(there)
+        one.apply(cached.replace("KIND", kind))
+        for expected, workers in (
+            (1, [hosts("w2", "a")]),
+            (1, [hosts("w2", "a", generation=2)]),
+            (2, [hosts("w2", "b")]),
+            (3, [hosts("w2", "b"), hosts("w3", "c")]),
+            (3, [hosts("w3", "c"), hosts("w2", "b")]),
+            (3, [hosts("w2", "b"), hosts("w3", "c", state=WorkerState.DRAINING)]),
+            (4, [hosts("w2", "b"), hosts("w3", "d")]),
         ):
-            one.change(workers={worker.worker_id: worker})
-            await one.infer("cached", _x(0))
+            one.change(workers={worker.worker_id: worker for worker in workers})
+            for _ in range(2):
+                await one.infer("cached", _x(0))
             assert len(one.mesh.asked) == expected
+
+
+@pytest.mark.parametrize("header", [REQUEST_ID, "traceparent", "x-graphmesh-depth"])
+async def test_a_graph_elsewhere_sees_no_header_below_a_cache(header: str) -> None:
+    """Not even those that its call comes with: conditions there ask for nothing that is not in the key."""
+    graph = TIERS.replace("MODEL", "far").replace("told", "far").replace("x-tier", header)
+    plain = "{name: plain, inputs: [x], nodes: {a: {inputs: {x: x}, graph: tiers}}, outputs: {y: a.y}}"
+    cached = plain.replace("plain", "cached").replace("graph: tiers", "cache: {body: {graph: tiers}}")
+    came = {REQUEST_ID: "gold", "traceparent": f"00-{1:032x}-{1:016x}-00"}
+    async with bench({}) as one, bench({"far": Add}, graph) as two:
+        mesh = _joined(one, two)
+        for text in (graph, plain, cached):
+            one.apply(text)
+        with pytest.raises(FailedPrecondition, match=f"no header '{header}'"):
+            await one.infer("cached", _x(0), metadata=came, headers={REQUEST_ID: "gold"})
+        assert (mesh.asked[0].headers[SEALED], mesh.asked[0].headers[REQUEST_ID]) == ("1", "gold")
+        if header in came:
+            await one.infer("plain", _x(0), metadata=came, headers={REQUEST_ID: "gold"})
+            assert SEALED not in mesh.asked[1].headers
 
 
 async def test_calls_of_a_graph_elsewhere_are_the_requests_calls() -> None:

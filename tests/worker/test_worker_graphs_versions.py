@@ -12,7 +12,8 @@ import pytest
 
 from graphmesh.core.errors import FailedPrecondition, ModelNotReady
 from graphmesh.core.signature import Signature, TensorSpec
-from graphmesh.graph.checks import choices, gate
+from graphmesh.graph.gate import choices
+from graphmesh.graph.gate.choose import Choice, choose
 from graphmesh.graph.spec import ModelCall
 from graphmesh.registry import HostedModel, ModelState, WorkerRecord
 from graphmesh.worker.config import ModelConfig
@@ -149,12 +150,12 @@ class _Held:
         self.begun = threading.Event()
         self.go_on = threading.Event()
 
-    def choose(self, *args: Any, **more: Any) -> gate.Choice:  # noqa: ANN401 - as the gate's own
+    def choose(self, *args: Any, **more: Any) -> Choice:  # noqa: ANN401 - as the gate's own
         """Make it."""
         self.threads.append(threading.current_thread())
         self.begun.set()
         assert self.go_on.wait(30)
-        return gate.choose(*args, **more)
+        return choose(*args, **more)
 
 
 async def test_a_choice_is_made_once_and_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,7 +89,7 @@ def test_an_arena_that_could_shrink_is_refused() -> None:
     arena.close()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.dictionaries(st.text(max_size=5), _ARRAYS, max_size=4), st.booleans())
 def test_tensors_arrive_as_they_were(tensors: dict[str, Any], inline: bool) -> None:  # noqa: FBT001 - hypothesis
     """Names, dtypes, shapes and elements survive, inside the message and in an arena."""

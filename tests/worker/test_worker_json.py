@@ -15,6 +15,7 @@ from graphmesh.core.inference import InferenceResponse
 from graphmesh.core.signature import Signature, TensorSpec
 from graphmesh.core.tensor import BYTES, DTYPES
 from graphmesh.worker.forms import natural, oip_json
+from graphmesh.worker.forms.text_properties import text_from_properties, text_properties
 
 if TYPE_CHECKING:
     from graphmesh.core.tensor import Tensor
@@ -74,6 +75,23 @@ def test_inputs_are_read_only(value: object, kind: str) -> None:
     if kind == "FP32":
         body = {"inputs": [{"name": "x", "datatype": kind, "shape": [1, 2], "data": value}]}
         assert not oip_json.decode_infer(orjson.dumps(body), None)[0].inputs["x"].flags.writeable
+
+
+def test_what_json_lacks_is_null() -> None:
+    """Infinity as well as NaN."""
+    response = InferenceResponse(model="m", version="1", outputs={"y": np.array([np.inf, -np.inf, np.nan, 1.0])})
+    assert orjson.loads(natural.encode_answer(response, _signature(("y", "FP64", 1))))["outputs"]["y"] == [
+        None,
+        None,
+        None,
+        1.0,
+    ]
+
+
+def test_a_body_that_is_no_json_says_where() -> None:
+    """By line and column, as editors count them."""
+    with pytest.raises(InvalidRequest, match=r"must be a JSON object: .* at line 2 column 7$"):
+        natural.load_object(b'{"a": 1,\n "b": }')
 
 
 @pytest.mark.parametrize("datatype", ["FP16", "BF16"])
@@ -334,3 +352,76 @@ def test_oip_metadata() -> None:
         "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1]}],
         "outputs": [{"name": "x", "datatype": "FP32", "shape": [-1]}],
     }
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+@pytest.mark.parametrize(
+    ("datatype", "value", "text"),
+    [
+        ("FP32", 0.1, b"0.1"),
+        ("FP32", 16777217, b"16777216.0"),
+        ("FP64", 0.1, b"0.1"),
+        ("FP16", 0.1, b"0.1"),
+        ("FP16", 65504, b"65500.0"),
+        ("BF16", 0.1, b"0.1"),
+        ("BF16", 3.3895e38, b"3.39e+38"),
+        ("INT8", -128, b"-128"),
+        ("BOOL", 1, b"true"),
+        ("FP32", np.nan, b"null"),
+        ("FP16", np.inf, b"null"),
+        ("BF16", np.nan, b"null"),
+        ("FP16", -0.0, b"-0.0"),
+    ],
+)
+def test_numbers_are_as_short_as_their_datatype_allows(
+    shape: tuple[int, ...], datatype: str, value: float, text: bytes
+) -> None:
+    """The shortest decimal is written, not that of the same number as FP64; of scalars, too."""
+    array = np.array(value).astype(DTYPES[datatype]).reshape(shape)
+    body = natural.encode_answer(_answer(y=array), _signature(("y", datatype, len(shape))))
+    expected = b"[" * len(shape) + text + b"]" * len(shape)
+    assert body.endswith(b'"outputs":{"y":%b}}' % expected)
+
+
+def _digits(text: str) -> int:
+    """Return how many digits of a number's text count."""
+    return len(text.strip("[]-").partition("e")[0].replace(".", "").strip("0"))
+
+
+@pytest.mark.parametrize("datatype", ["FP16", "BF16"])
+def test_every_number_of_16_bits_reads_back_as_itself(datatype: str) -> None:
+    """All of them, and none takes more digits than as single precision; of FP16, none more than numpy prints."""
+    every = np.arange(1 << 16, dtype=np.uint16).view(DTYPES[datatype])
+    every = every[(every.view(np.uint16) << 1) < (np.array(np.inf).astype(DTYPES[datatype]).view(np.uint16) << 1)]
+    text = orjson.dumps(natural.to_json(every, text=False), option=orjson.OPT_SERIALIZE_NUMPY)
+    assert np.array_equal(np.array(orjson.loads(text)).astype(every.dtype).view(np.uint16), every.view(np.uint16))
+    single = orjson.dumps(every.astype(np.float32), option=orjson.OPT_SERIALIZE_NUMPY)
+    others = [single.decode(), ",".join(map(str, every))]
+    for other in others:
+        pairs = zip(text.decode().split(","), other.split(","), strict=True)
+        assert [(mine, its) for mine, its in pairs if _digits(mine) > _digits(its)] == []
+
+
+@given(st.integers(min_value=0, max_value=2**32 - 1))
+def test_fp32_reads_back_as_itself(bits: int) -> None:
+    """In the protocol's JSON and in natural JSON, whatever the number."""
+    number = np.array(bits, dtype=np.uint32).view(np.float32)
+    if not np.isfinite(number):
+        return
+    texts = [
+        orjson.loads(natural.encode_answer(_answer(y=number), _signature(("y", "FP32", 0))))["outputs"]["y"],
+        orjson.loads(oip_json.encode_infer(_answer(y=number), oip_json.Wanted()).body)["outputs"][0]["data"][0],
+    ]
+    assert [np.array(text).astype(np.float32).view(np.uint32) for text in texts] == [bits, bits]
+
+
+def test_metadata_says_what_is_text() -> None:
+    """Its properties do, which OIP's datatypes cannot; names that are no such tensor's are passed over."""
+    bare = TensorSpec(name="t", datatype=BYTES)
+    signature = Signature((_signature(("t", "TEXT", 0)).inputs[0], TensorSpec(name="b", datatype=BYTES)), (bare,))
+    facts = orjson.loads(oip_json.metadata_json("m", ("1",), "python", signature))
+    assert facts["properties"] == {"graphmesh.text_inputs": "t"} == text_properties(signature)
+    unmarked = Signature((bare, TensorSpec(name="b", datatype=BYTES)), (bare,))
+    assert text_from_properties(unmarked, facts["properties"]) == signature
+    odd = {"graphmesh.text_inputs": "nobody,x", "graphmesh.text_outputs": 3}
+    assert text_from_properties(_signature(("x", "FP32", 0)), odd) == _signature(("x", "FP32", 0))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from graphmesh.core.errors import Code, SignatureMismatch
+from graphmesh.graph.running.actions.memory import CacheMemory
 from graphmesh.worker import batched
 from graphmesh.worker.local import LocalMesh
 from graphmesh.worker.metrics.counts import ROWS, SECONDS, CallMetrics, Durations, cumulated
@@ -39,6 +40,7 @@ def _metrics() -> Metrics:
     """Return metrics in which every family has a sample."""
     metrics = Metrics()
     metrics.hosted = [_Hosted()]
+    metrics.caches = CacheMemory()
     for counts in (metrics.model("m", "1"), metrics.graph("g")):
         counts.begin()
         counts.end(Code.OK, 0.002)

@@ -120,6 +120,26 @@ async def test_versions(base: str) -> None:
         assert (await mesh.predict("far", x=[0.0], version="1"))["y"] == [1]
 
 
+async def test_text(base: str) -> None:
+    """Another graphmesh says which tensors are text; the model's declaration here has the last word."""
+    async with LocalMesh({"far": f"{base}/upper"}) as mesh:
+        assert list((await mesh.predict("far", text=["süß"]))["upper"]) == ["SÜSS"]
+    bare = ModelConfig(name="far", source=f"{base}/upper", parameters={"text": []})
+    async with LocalMesh({"far": bare}) as mesh:
+        assert list((await mesh.predict("far", text=[b"a"]))["upper"]) == [b"A"]
+
+
+async def test_text_through_two_meshes(base: str) -> None:
+    """What one graphmesh learns of another it says to a third."""
+    between = ModelConfig(name="between", source=f"{base}/upper")
+    async with (
+        Registry(MemoryKV()) as registry,
+        Worker(WorkerConfig(worker_id="between", models=(between,)), registry) as running,
+        LocalMesh({"far": f"grpc://127.0.0.1:{running.grpc_port}/between"}) as mesh,
+    ):
+        assert list((await mesh.predict("far", text=["a"]))["upper"]) == ["A"]
+
+
 async def test_errors(base: str) -> None:
     """What the model there raised on purpose keeps its code, what it raised by accident stays in its worker's log."""
     async with LocalMesh({"far": f"{base}/fails"}) as mesh:

@@ -9,8 +9,11 @@ import grpc
 import grpc.aio
 import pytest
 
+from graphmesh.core.errors import Overloaded
+from graphmesh.core.status import rpc_status
+from graphmesh.graph.running.limits import MISSES_DEADLINE
 from graphmesh.worker.http.routes import FAST_PATH
-from graphmesh.worker.rpc.client import channel_options
+from graphmesh.worker.rpc.client import channel_options, error_of
 from tests.worker.far import FarGrpc
 from tests.worker.streams import eventually
 
@@ -71,3 +74,17 @@ async def test_slow_is_not_silent() -> None:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await channel.unary_unary(FAST_PATH)(b"", timeout=1.5)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+@pytest.mark.parametrize(
+    ("said", "known"), [(MISSES_DEADLINE, MISSES_DEADLINE), ({"misses": "the bus", "model": "m"}, {}), ({}, {})]
+)
+def test_a_refusal_for_its_deadline_is_known_as_one(said: dict[str, str], known: dict[str, str]) -> None:
+    """Over the wire, too, as a step's own limit makes it a timeout; nothing else of what a server says is taken."""
+    status = rpc_status(Overloaded("a call would wait", retry_after_s=0.5, metadata=said)).SerializeToString()
+    trailers = grpc.aio.Metadata(("grpc-status-details-bin", status))
+    error = error_of(
+        grpc.aio.AioRpcError(grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.aio.Metadata(), trailers, "a call would wait")
+    )
+    assert isinstance(error, Overloaded)
+    assert (error.metadata, error.retry_after_s) == (known, 0.5)

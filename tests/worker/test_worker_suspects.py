@@ -128,7 +128,7 @@ async def test_one_that_is_alone_is_not_waited_for(monkeypatch: pytest.MonkeyPat
     assert (gate._inside, len(gate._waiting), gate._timer) == (2, 0, None)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 3), st.booleans()), max_size=25))
 def test_nobody_is_forgotten(calls: list[tuple[bool, int, bool]]) -> None:
     """Whatever leaves in whatever order, cancelled or not: one alone is alone, and the gate is empty in the end."""

@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from graphmesh.core.errors import GraphmeshError, NotFound
+from graphmesh.core.errors import Cancelled, DeadlinePassed, GraphmeshError, NotFound
 from graphmesh.core.inference import InferenceRequest, InferenceResponse
 from graphmesh.core.signature import Signature
 from graphmesh.graph.forms.wire import graph_to_bytes
@@ -286,6 +286,35 @@ async def test_a_stream_is_one_span(alone: Recorded, ending: str, code: str | No
     assert sorted(span.name for span in alone.exporter.get_finished_spans()) == ["infer g", "run route"]
     span = alone.take()["INTERNAL infer g"]
     assert (span.attributes or {}).get("rpc.response.status_code") == code
+    assert (span.attributes or {}).get("graphmesh.answers") == (1 if ending == "close" else 2)
+
+
+async def test_what_was_cancelled_says_why(alone: Recorded) -> None:
+    """A call that a limit cut off ran out of time; one that lost a race was cancelled; else its caller left."""
+    alone.take()
+    told = {
+        "DEADLINE_EXCEEDED: cut off after 50 ms by the limit of try/slow": DeadlinePassed(
+            "cut off after 50 ms by the limit of try/slow"
+        ),
+        "CANCELLED: another answer came first": Cancelled("another answer came first"),
+        "CANCELLED: the caller left": None,
+    }
+    tracing = _tracing(alone)
+
+    async def run(_servable: Servable, _request: InferenceRequest) -> InferenceResponse:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    for reason in told.values():
+        work = tracing.run(run, cast("Servable", _Servable), InferenceRequest(model="g", inputs={}))
+        task = asyncio.create_task(work)
+        await asyncio.sleep(0)
+        task.cancel(reason)
+        await asyncio.gather(task, return_exceptions=True)
+    tracing.close()
+    spans = alone.exporter.get_finished_spans()
+    said = [f"{dict(s.attributes or {})['rpc.response.status_code']!s}: {s.status.description}" for s in spans]
+    assert said == list(told)
 
 
 async def test_a_stream_that_is_sent_on(alone: Recorded) -> None:

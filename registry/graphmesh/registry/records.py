@@ -24,6 +24,7 @@ __all__ = ["GatewayRecord", "GraphRecord", "HostedModel", "ModelSpec", "ModelSta
 
 _MAX_PORT = 65_535
 _MOST_BYTES = (1 << 63) - 1
+_MOST_LOAD_ID = 64
 
 
 class ModelState(enum.IntEnum):
@@ -68,12 +69,18 @@ class HostedModel:
     """Why it is FAILED, or why it could not be loaded again and the old one goes on; empty otherwise."""
     memory_bytes: int = 0
     """Memory that it takes: of its process where it has one, else what loading it added; 0 while unknown."""
+    load_id: str = ""
+    """Which load this is, unlike any other of any worker; empty while it is not loaded."""
 
     def __post_init__(self) -> None:
         check_model_name(self.name)
         check_version(self.version)
         if not 0 <= self.memory_bytes <= _MOST_BYTES:
             raise InvalidRequest(f"model {self.name!r}: memory_bytes must not be negative, got {self.memory_bytes}")
+        if len(self.load_id) > _MOST_LOAD_ID:
+            raise InvalidRequest(
+                f"model {self.name!r}: load_id may have {_MOST_LOAD_ID} characters, got {len(self.load_id)}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -119,6 +119,7 @@ def _hosted_to_wire(model: HostedModel) -> model_pb2.HostedModel:
         platform=model.platform,
         message=model.message,
         memory_bytes=model.memory_bytes,
+        load_id=model.load_id,
     )
 
 
@@ -131,6 +132,7 @@ def _hosted_from_wire(message: model_pb2.HostedModel) -> HostedModel:
         platform=message.platform,
         message=message.message,
         memory_bytes=message.memory_bytes,
+        load_id=message.load_id,
     )
 
 

@@ -136,12 +136,16 @@ class WorkerConfig:
     """On SIGTERM: how long calls in flight may take to finish."""
     max_message_bytes: int = 65 * _MEBIBYTE
     """Largest request or answer; larger ones get RESOURCE_EXHAUSTED."""
+    cache_bytes: int = 1024 * _MEBIBYTE
+    """Bytes of tensors that all cache steps of all graphs may remember here together; 0 remembers nothing."""
     insecure_bind: bool = False
     """Allow a bind that is not loopback although nothing authenticates callers."""
 
     def __post_init__(self) -> None:
         check_model_name(self.worker_id)
         check_model_name(self.mesh)
+        if self.cache_bytes < 0:
+            raise InvalidRequest(f"cache_bytes must not be negative, got {self.cache_bytes}")
         pairs = [(model.name, model.version) for model in self.models]
         twice = sorted({f"{name} version {version}" for name, version in pairs if pairs.count((name, version)) > 1})
         if twice:

@@ -2,7 +2,8 @@
 
 Cancellation reaches everything that was started, before anything else has a turn: no step goes on to its next call, no
 queue takes a call, once the request is cancelled. All of it is awaited, whatever else happens meanwhile, so that
-nothing of a request outlives it.
+nothing of a request outlives it. Each cancellation says why (`graphmesh.graph.running.ending`). What makes another one
+of it on its way, as gRPC does, loses that: it is kept beside the task, too.
 """
 
 from __future__ import annotations
@@ -11,20 +12,25 @@ import asyncio
 import time
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from weakref import WeakKeyDictionary
 
-from graphmesh.core.errors import DeadlinePassed
+from graphmesh.core.errors import Cancelled, DeadlinePassed, GraphmeshError
 from graphmesh.core.status import as_graphmesh_error
-from graphmesh.graph.running.host import Ended
+from graphmesh.graph.running.ending import why
+from graphmesh.graph.running.host import CUT, Ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
     from contextvars import Context
     from types import TracebackType
 
-__all__ = ["AsyncSignal", "AsyncTasks", "Drive", "Limit"]
+__all__ = ["AsyncSignal", "AsyncTasks", "Drive", "Limit", "told"]
 
 _T = TypeVar("_T")
 _NEVER = float("inf")
+_FIRST = Cancelled("another answer came first")
+_REASONS: WeakKeyDictionary[asyncio.Task[Any], GraphmeshError] = WeakKeyDictionary()
+_FAILED = Cancelled("another step or branch failed")
 
 
 class Drive:
@@ -43,9 +49,9 @@ class Drive:
         """Return a new block of tasks."""
         return AsyncTasks(self._loop)
 
-    def limit(self, at: float, late: str) -> Limit:
+    def limit(self, at: float, late: str, *, cut: str = CUT) -> Limit:
         """Return a block that is cancelled at the instant ``at``; see `graphmesh.graph.running.host.Host`."""
-        return Limit(self._loop, at, late, now=self.now())
+        return Limit(self._loop, at, late, cut, now=self.now())
 
     def signal(self) -> AsyncSignal:
         """Return a new signal, not set."""
@@ -90,15 +96,17 @@ class Limit:
         loop: The event loop.
         at: Monotonic seconds; infinity for no limit.
         late: What DeadlinePassed says.
+        cut: What whatever runs in it is told when it is cancelled.
         now: Monotonic seconds.
     """
 
-    __slots__ = ("_at", "_cancelling", "_expired", "_late", "_loop", "_now", "_task", "_timer")
+    __slots__ = ("_at", "_cancelling", "_cut", "_expired", "_late", "_loop", "_now", "_task", "_timer")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, at: float, late: str, *, now: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, at: float, late: str, cut: str, *, now: float) -> None:
         self._loop = loop
         self._at = at
         self._late = late
+        self._cut = cut
         self._now = now
         self._expired = False
         self._timer: asyncio.TimerHandle | None = None
@@ -116,7 +124,7 @@ class Limit:
 
     def _expire(self) -> None:
         self._expired = True
-        self._task.cancel()
+        _cancel(self._task, DeadlinePassed(self._cut))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -125,6 +133,8 @@ class Limit:
         if self._timer is None:
             return
         self._timer.cancel()
+        if self._expired:
+            _REASONS.pop(self._task, None)
         if self._expired and self._task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError):
             raise DeadlinePassed(self._late) from error
 
@@ -151,7 +161,7 @@ class AsyncTasks(Generic[_T]):
     ) -> None:
         """Cancel and await what still runs."""
         if self._running:
-            await self._end(list(self._running))
+            await self._end(list(self._running), _FIRST if error is None else _reason(error))
         self._ended.clear()
 
     def start(self, key: int, work: Coroutine[Any, Any, _T]) -> None:
@@ -197,20 +207,20 @@ class AsyncTasks(Generic[_T]):
         self._ended = [entry for entry in self._ended if entry[2] not in wanted]
         tasks = [task for task, (_, key) in self._running.items() if key in wanted]
         if tasks:
-            await self._end(tasks)
+            await self._end(tasks, _FIRST)
 
-    def _cancel_all(self) -> None:
-        self._cancel(list(self._running))
+    def _cancel_all(self, reason: object) -> None:
+        self._cancel(list(self._running), reason)
 
-    def _cancel(self, tasks: Iterable[asyncio.Task[_T]]) -> None:
+    def _cancel(self, tasks: Iterable[asyncio.Task[_T]], reason: object) -> None:
         for task in tasks:
             if task not in self._cancelled:
                 self._cancelled.add(task)
-                task.cancel()
+                _cancel(task, reason)
 
-    async def _end(self, tasks: list[asyncio.Task[_T]]) -> None:
+    async def _end(self, tasks: list[asyncio.Task[_T]], reason: GraphmeshError) -> None:
         """Cancel and await tasks, also if we ourselves are cancelled on the way."""
-        self._cancel(tasks)
+        self._cancel(tasks, reason)
         for task in tasks:
             self._running.pop(task, None)
         cancelled: asyncio.CancelledError | None = None
@@ -243,7 +253,7 @@ class _Waiter(asyncio.Future[None]):
     cancellation between its result and the turn in which its waiter goes on: this one lets the waiter go on at once.
     """
 
-    def __init__(self, cancel_all: Callable[[], None], *, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, cancel_all: Callable[[object], None], *, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self._cancel_all = cancel_all
         self._wake: Callable[[Any], object] | None = None
@@ -264,11 +274,31 @@ class _Waiter(asyncio.Future[None]):
         """Cancel the tasks, and let the waiter hear of it in the next turn."""
         if self.done():
             return False
-        self._cancel_all()
+        self._cancel_all(msg)
         super().cancel(msg)
         if self._wake is not None:
             self.get_loop().call_soon(self._wake, self, context=self._context)
         return True
+
+
+def told(error: BaseException) -> BaseException:
+    """Return a cancellation of the running task with the reason that it was given, any other error as it is."""
+    if not isinstance(error, asyncio.CancelledError) or error.args:
+        return error
+    task = asyncio.current_task()
+    reason = None if task is None else _REASONS.get(task)
+    return error if reason is None else asyncio.CancelledError(reason)
+
+
+def _cancel(task: asyncio.Task[Any], reason: object) -> None:
+    if isinstance(reason, GraphmeshError):
+        _REASONS[task] = reason
+    task.cancel(reason)
+
+
+def _reason(error: BaseException) -> GraphmeshError:
+    """Return what tasks are told that are cancelled because of an error."""
+    return _FAILED if isinstance(error, Exception) else why(error)
 
 
 def _ended(key: int, task: asyncio.Task[_T]) -> Ended[_T]:

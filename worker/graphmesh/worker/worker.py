@@ -100,6 +100,7 @@ class Worker:
             mesh=self._mesh,
             metrics=self.metrics,
             worker_id=config.worker_id,
+            cache_bytes=config.cache_bytes,
         )
         self.handler = Handler(self.catalog, graphs, self.metrics, tracing=tracing)
         graphs.local = self.handler

@@ -29,7 +29,7 @@ from graphmesh.v1 import registry_pb2 as graphmesh_dot_v1_dot_registry__pb2
 from graphmesh.v1 import signature_pb2 as graphmesh_dot_v1_dot_signature__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fgraphmesh/v1/mesh_service.proto\x12\x0cgraphmesh.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x18graphmesh/v1/model.proto\x1a\x1bgraphmesh/v1/registry.proto\x1a\x1cgraphmesh/v1/signature.proto\"\xec\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05graph\x18\x02 \x01(\x08\x12%\n\x04spec\x18\x03 \x01(\x0b\x32\x17.graphmesh.v1.ModelSpec\x12*\n\tsignature\x18\x04 \x01(\x0b\x32\x17.graphmesh.v1.Signature\x12\'\n\x08replicas\x18\x05 \x03(\x0b\x32\x15.graphmesh.v1.Replica\x12\'\n\x04held\x18\x06 \x03(\x0b\x32\x19.graphmesh.v1.HeldVersion\x12\x0f\n\x07problem\x18\x07 \x01(\t\x12\x10\n\x08revision\x18\x08 \x01(\x03\"b\n\x0bHeldVersion\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\r\n\x05graph\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x14\n\x0cused_version\x18\x05 \x01(\t\"F\n\x07Replica\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12(\n\x05model\x18\x02 \x01(\x0b\x32\x19.graphmesh.v1.HostedModel\"\xa3\x02\n\nMeshStatus\x12\x0c\n\x04mesh\x18\x01 \x01(\t\x12\x16\n\x0e\x65tcd_connected\x18\x02 \x01(\x08\x12\x1c\n\x14snapshot_age_seconds\x18\x03 \x01(\x01\x12-\n\x08gateways\x18\x04 \x03(\x0b\x32\x1b.graphmesh.v1.GatewayRecord\x12\x15\n\rready_workers\x18\x05 \x01(\x05\x12\x18\n\x10\x61vailable_models\x18\x06 \x01(\x05\x12\x14\n\x0cheld_workers\x18\x07 \x03(\t\x12\x11\n\tenvoy_pid\x18\x08 \x01(\x03\x12\x30\n\rheld_versions\x18\t \x03(\x0b\x32\x19.graphmesh.v1.HeldVersion\x12\x16\n\x0eunready_graphs\x18\n \x01(\x05\"\x14\n\x12ListWorkersRequest\"B\n\x13ListWorkersResponse\x12+\n\x07workers\x18\x01 \x03(\x0b\x32\x1a.graphmesh.v1.WorkerRecord\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"R\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.graphmesh.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"3\n\x11ScaleModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08replicas\x18\x02 \x01(\r\"\"\n\x12\x44\x65leteModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x12\n\x10GetStatusRequest2\xdd\x04\n\x0bMeshService\x12g\n\x0bListWorkers\x12 .graphmesh.v1.ListWorkersRequest\x1a!.graphmesh.v1.ListWorkersResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/workers\x12\x63\n\nListModels\x12\x1f.graphmesh.v1.ListModelsRequest\x1a .graphmesh.v1.ListModelsResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/models\x12Y\n\x08GetModel\x12\x1d.graphmesh.v1.GetModelRequest\x1a\x13.graphmesh.v1.Model\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/models/{name}\x12\x66\n\nScaleModel\x12\x1f.graphmesh.v1.ScaleModelRequest\x1a\x13.graphmesh.v1.Model\"\"\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/models/{name}:scale:\x01*\x12\x62\n\x0b\x44\x65leteModel\x12 .graphmesh.v1.DeleteModelRequest\x1a\x16.google.protobuf.Empty\"\x19\x82\xd3\xe4\x93\x02\x13*\x11/v1/models/{name}\x12Y\n\tGetStatus\x12\x1e.graphmesh.v1.GetStatusRequest\x1a\x18.graphmesh.v1.MeshStatus\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/statusb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fgraphmesh/v1/mesh_service.proto\x12\x0cgraphmesh.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x18graphmesh/v1/model.proto\x1a\x1bgraphmesh/v1/registry.proto\x1a\x1cgraphmesh/v1/signature.proto\"\x9f\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05graph\x18\x02 \x01(\x08\x12%\n\x04spec\x18\x03 \x01(\x0b\x32\x17.graphmesh.v1.ModelSpec\x12*\n\tsignature\x18\x04 \x01(\x0b\x32\x17.graphmesh.v1.Signature\x12\'\n\x08replicas\x18\x05 \x03(\x0b\x32\x15.graphmesh.v1.Replica\x12\'\n\x04held\x18\x06 \x03(\x0b\x32\x19.graphmesh.v1.HeldVersion\x12\x0f\n\x07problem\x18\x07 \x01(\t\x12\x10\n\x08revision\x18\x08 \x01(\x03\x12\x31\n\x10other_signatures\x18\t \x03(\x0b\x32\x17.graphmesh.v1.Signature\"b\n\x0bHeldVersion\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\r\n\x05graph\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x14\n\x0cused_version\x18\x05 \x01(\t\"F\n\x07Replica\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12(\n\x05model\x18\x02 \x01(\x0b\x32\x19.graphmesh.v1.HostedModel\"\xa3\x02\n\nMeshStatus\x12\x0c\n\x04mesh\x18\x01 \x01(\t\x12\x16\n\x0e\x65tcd_connected\x18\x02 \x01(\x08\x12\x1c\n\x14snapshot_age_seconds\x18\x03 \x01(\x01\x12-\n\x08gateways\x18\x04 \x03(\x0b\x32\x1b.graphmesh.v1.GatewayRecord\x12\x15\n\rready_workers\x18\x05 \x01(\x05\x12\x18\n\x10\x61vailable_models\x18\x06 \x01(\x05\x12\x14\n\x0cheld_workers\x18\x07 \x03(\t\x12\x11\n\tenvoy_pid\x18\x08 \x01(\x03\x12\x30\n\rheld_versions\x18\t \x03(\x0b\x32\x19.graphmesh.v1.HeldVersion\x12\x16\n\x0eunready_graphs\x18\n \x01(\x05\"\x14\n\x12ListWorkersRequest\"B\n\x13ListWorkersResponse\x12+\n\x07workers\x18\x01 \x03(\x0b\x32\x1a.graphmesh.v1.WorkerRecord\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"R\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.graphmesh.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"3\n\x11ScaleModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08replicas\x18\x02 \x01(\r\"\"\n\x12\x44\x65leteModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x12\n\x10GetStatusRequest2\xdd\x04\n\x0bMeshService\x12g\n\x0bListWorkers\x12 .graphmesh.v1.ListWorkersRequest\x1a!.graphmesh.v1.ListWorkersResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/workers\x12\x63\n\nListModels\x12\x1f.graphmesh.v1.ListModelsRequest\x1a .graphmesh.v1.ListModelsResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/models\x12Y\n\x08GetModel\x12\x1d.graphmesh.v1.GetModelRequest\x1a\x13.graphmesh.v1.Model\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/models/{name}\x12\x66\n\nScaleModel\x12\x1f.graphmesh.v1.ScaleModelRequest\x1a\x13.graphmesh.v1.Model\"\"\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/models/{name}:scale:\x01*\x12\x62\n\x0b\x44\x65leteModel\x12 .graphmesh.v1.DeleteModelRequest\x1a\x16.google.protobuf.Empty\"\x19\x82\xd3\xe4\x93\x02\x13*\x11/v1/models/{name}\x12Y\n\tGetStatus\x12\x1e.graphmesh.v1.GetStatusRequest\x1a\x18.graphmesh.v1.MeshStatus\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/statusb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,29 +49,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MESHSERVICE'].methods_by_name['GetStatus']._loaded_options = None
   _globals['_MESHSERVICE'].methods_by_name['GetStatus']._serialized_options = b'\202\323\344\223\002\014\022\n/v1/status'
   _globals['_MODEL']._serialized_start=194
-  _globals['_MODEL']._serialized_end=430
-  _globals['_HELDVERSION']._serialized_start=432
-  _globals['_HELDVERSION']._serialized_end=530
-  _globals['_REPLICA']._serialized_start=532
-  _globals['_REPLICA']._serialized_end=602
-  _globals['_MESHSTATUS']._serialized_start=605
-  _globals['_MESHSTATUS']._serialized_end=896
-  _globals['_LISTWORKERSREQUEST']._serialized_start=898
-  _globals['_LISTWORKERSREQUEST']._serialized_end=918
-  _globals['_LISTWORKERSRESPONSE']._serialized_start=920
-  _globals['_LISTWORKERSRESPONSE']._serialized_end=986
-  _globals['_LISTMODELSREQUEST']._serialized_start=988
-  _globals['_LISTMODELSREQUEST']._serialized_end=1046
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1048
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1130
-  _globals['_GETMODELREQUEST']._serialized_start=1132
-  _globals['_GETMODELREQUEST']._serialized_end=1163
-  _globals['_SCALEMODELREQUEST']._serialized_start=1165
-  _globals['_SCALEMODELREQUEST']._serialized_end=1216
-  _globals['_DELETEMODELREQUEST']._serialized_start=1218
-  _globals['_DELETEMODELREQUEST']._serialized_end=1252
-  _globals['_GETSTATUSREQUEST']._serialized_start=1254
-  _globals['_GETSTATUSREQUEST']._serialized_end=1272
-  _globals['_MESHSERVICE']._serialized_start=1275
-  _globals['_MESHSERVICE']._serialized_end=1880
+  _globals['_MODEL']._serialized_end=481
+  _globals['_HELDVERSION']._serialized_start=483
+  _globals['_HELDVERSION']._serialized_end=581
+  _globals['_REPLICA']._serialized_start=583
+  _globals['_REPLICA']._serialized_end=653
+  _globals['_MESHSTATUS']._serialized_start=656
+  _globals['_MESHSTATUS']._serialized_end=947
+  _globals['_LISTWORKERSREQUEST']._serialized_start=949
+  _globals['_LISTWORKERSREQUEST']._serialized_end=969
+  _globals['_LISTWORKERSRESPONSE']._serialized_start=971
+  _globals['_LISTWORKERSRESPONSE']._serialized_end=1037
+  _globals['_LISTMODELSREQUEST']._serialized_start=1039
+  _globals['_LISTMODELSREQUEST']._serialized_end=1097
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1099
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1181
+  _globals['_GETMODELREQUEST']._serialized_start=1183
+  _globals['_GETMODELREQUEST']._serialized_end=1214
+  _globals['_SCALEMODELREQUEST']._serialized_start=1216
+  _globals['_SCALEMODELREQUEST']._serialized_end=1267
+  _globals['_DELETEMODELREQUEST']._serialized_start=1269
+  _globals['_DELETEMODELREQUEST']._serialized_end=1303
+  _globals['_GETSTATUSREQUEST']._serialized_start=1305
+  _globals['_GETSTATUSREQUEST']._serialized_end=1323
+  _globals['_MESHSERVICE']._serialized_start=1326
+  _globals['_MESHSERVICE']._serialized_end=1931
 # @@protoc_insertion_point(module_scope)

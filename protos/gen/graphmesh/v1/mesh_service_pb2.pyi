@@ -12,7 +12,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Model(_message.Message):
-    __slots__ = ("name", "graph", "spec", "signature", "replicas", "held", "problem", "revision")
+    __slots__ = ("name", "graph", "spec", "signature", "replicas", "held", "problem", "revision", "other_signatures")
     NAME_FIELD_NUMBER: _ClassVar[int]
     GRAPH_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
@@ -21,6 +21,7 @@ class Model(_message.Message):
     HELD_FIELD_NUMBER: _ClassVar[int]
     PROBLEM_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    OTHER_SIGNATURES_FIELD_NUMBER: _ClassVar[int]
     name: str
     graph: bool
     spec: _model_pb2.ModelSpec
@@ -29,7 +30,8 @@ class Model(_message.Message):
     held: _containers.RepeatedCompositeFieldContainer[HeldVersion]
     problem: str
     revision: int
-    def __init__(self, name: _Optional[str] = ..., graph: _Optional[bool] = ..., spec: _Optional[_Union[_model_pb2.ModelSpec, _Mapping]] = ..., signature: _Optional[_Union[_signature_pb2.Signature, _Mapping]] = ..., replicas: _Optional[_Iterable[_Union[Replica, _Mapping]]] = ..., held: _Optional[_Iterable[_Union[HeldVersion, _Mapping]]] = ..., problem: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+    other_signatures: _containers.RepeatedCompositeFieldContainer[_signature_pb2.Signature]
+    def __init__(self, name: _Optional[str] = ..., graph: _Optional[bool] = ..., spec: _Optional[_Union[_model_pb2.ModelSpec, _Mapping]] = ..., signature: _Optional[_Union[_signature_pb2.Signature, _Mapping]] = ..., replicas: _Optional[_Iterable[_Union[Replica, _Mapping]]] = ..., held: _Optional[_Iterable[_Union[HeldVersion, _Mapping]]] = ..., problem: _Optional[str] = ..., revision: _Optional[int] = ..., other_signatures: _Optional[_Iterable[_Union[_signature_pb2.Signature, _Mapping]]] = ...) -> None: ...
 
 class HeldVersion(_message.Message):
     __slots__ = ("model", "version", "graph", "reason", "used_version")

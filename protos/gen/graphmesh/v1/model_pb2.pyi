@@ -37,7 +37,7 @@ class ModelSpec(_message.Message):
     def __init__(self, name: _Optional[str] = ..., backend: _Optional[str] = ..., source: _Optional[str] = ..., replicas: _Optional[int] = ..., versions: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class HostedModel(_message.Message):
-    __slots__ = ("name", "version", "state", "signature_digest", "platform", "message", "memory_bytes")
+    __slots__ = ("name", "version", "state", "signature_digest", "platform", "message", "memory_bytes", "load_id")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -45,6 +45,7 @@ class HostedModel(_message.Message):
     PLATFORM_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LOAD_ID_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     state: ModelState
@@ -52,4 +53,5 @@ class HostedModel(_message.Message):
     platform: str
     message: str
     memory_bytes: int
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., state: _Optional[_Union[ModelState, str]] = ..., signature_digest: _Optional[str] = ..., platform: _Optional[str] = ..., message: _Optional[str] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+    load_id: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., state: _Optional[_Union[ModelState, str]] = ..., signature_digest: _Optional[str] = ..., platform: _Optional[str] = ..., message: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., load_id: _Optional[str] = ...) -> None: ...

@@ -144,7 +144,8 @@ def load(config: ModelConfig) -> RemoteModel:
         description = far.describe()
     except GraphmeshError as error:
         raise LoadFailed(f"{error.message}; then run: graphmesh model load {config.name}") from error
-    description = _with_text(description, text_list(config.parameters, "text"))
+    if "text" in config.parameters:
+        description = _with_text(description, text_list(config.parameters, "text"))
     most = description.max_batch_size
     if config.batching is not None and most and config.batching.max_batch_size > most:
         raise LoadFailed(
@@ -155,7 +156,7 @@ def load(config: ModelConfig) -> RemoteModel:
 
 
 def _with_text(description: Description, names: Sequence[str]) -> Description:
-    """Return a description in which BYTES tensors are text: the protocol does not tell text from other bytes."""
+    """Return a description in which these BYTES tensors are text and no others, whatever the server says."""
     signature = description.signature
     known = {spec.name for spec in (*signature.inputs, *signature.outputs) if spec.datatype == BYTES}
     if wrong := [name for name in names if name not in known]:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from graphmesh.core.errors import GraphmeshError, InvalidRequest, LoadFailed
 from graphmesh.core.signature import Dimension, Signature, TensorSpec
+from graphmesh.worker.forms.text_properties import text_from_properties
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 
     from graphmesh.core.inference import InferenceRequest, InferenceResponse
     from graphmesh.worker.backends.remote_address import Address
@@ -91,6 +92,7 @@ def describe(
     inputs: Iterable[tuple[str, str, Sequence[int]]],
     outputs: Iterable[tuple[str, str, Sequence[int]]],
     *,
+    properties: Mapping[str, object],
     platform: str = "",
     max_batch_size: int = 0,
     streaming: bool = False,
@@ -101,6 +103,7 @@ def describe(
         address: Where the model is.
         inputs: Names, datatypes and shapes; a negative size is open.
         outputs: As ``inputs``.
+        properties: What else it says; another graphmesh says which tensors are text.
         platform: What runs it there.
         max_batch_size: Triton's; if there is one, axis 0 of all tensors is the batch.
         streaming: Whether a request has any number of answers, Triton's "decoupled".
@@ -123,6 +126,7 @@ def describe(
             f"{address.authority}: {address.what} cannot be typed: its metadata names no {missing}; declare its inputs "
             "and outputs in its settings there"
         )
+    signature = text_from_properties(signature, properties)
     return Description(signature=signature, platform=platform, max_batch_size=max_batch_size)
 
 

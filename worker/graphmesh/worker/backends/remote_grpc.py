@@ -79,6 +79,7 @@ class GrpcFar:
             address,
             _tensors(metadata.inputs),
             _tensors(metadata.outputs),
+            properties=metadata.properties,
             platform=metadata.platform,
             max_batch_size=config.max_batch_size,
             streaming=config.model_transaction_policy.decoupled,

@@ -124,6 +124,7 @@ class HttpFar:
                 self._address,
                 _tensors(metadata, "inputs"),
                 _tensors(metadata, "outputs"),
+                properties=_object(metadata.get("properties")),
                 platform=str(metadata.get("platform") or "")[:140],
                 max_batch_size=largest if isinstance(largest, int) else 0,
             )
@@ -194,6 +195,10 @@ def _json(reply: HttpReply) -> dict[str, Any]:
         return load_object(reply.body)
     except InvalidRequest:
         return {}
+
+
+def _object(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
 
 
 def _tensors(metadata: Mapping[str, Any], key: str) -> list[tuple[str, str, Sequence[int]]]:

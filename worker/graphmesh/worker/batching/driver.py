@@ -170,7 +170,7 @@ class Driver:
         """
         batch.telling = False
         if len(batch.calls) > 1 and not isinstance(error, ModelProcessDied):
-            logger.warning("batch failed, its calls run alone queue=%s calls=%d", self.name, len(batch.calls))
+            logger.warning("batch failed, its calls run alone queue=%r calls=%d", self.name, len(batch.calls))
             return True
         for call in batch.calls:
             call.error = _carried(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphmesh.core.errors import Cancelled, DeadlinePassed, Overloaded
+from graphmesh.graph.running.limits import MISSES_DEADLINE
 from graphmesh.worker.batching.call import NEVER, Refusal
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def too_slow(name: str, call: Call, costs: CostCurve, now: float) -> Refusal | N
     needed, left = costs.at_least(call.cost, now), call.deadline - now
     if left >= needed:
         return None
-    text = f"{name}: the model alone takes {needed * 1000:.0f} ms, the deadline leaves {left * 1000:.0f} ms"
+    text = f"{name} alone takes {needed * 1000:.0f} ms, the deadline leaves {left * 1000:.0f} ms"
     return Refusal("deadline", DeadlinePassed(text))
 
 
@@ -49,4 +50,5 @@ def abandoned(name: str) -> Refusal:
 
 def too_busy(reason: str, text: str, wait_s: float) -> Refusal:
     """Return a refusal that tells the caller when to try again."""
-    return Refusal(reason, Overloaded(text, retry_after_s=max(wait_s, _SHORTEST_PAUSE_S)))
+    metadata = MISSES_DEADLINE if reason == "deadline" else None
+    return Refusal(reason, Overloaded(text, retry_after_s=max(wait_s, _SHORTEST_PAUSE_S), metadata=metadata))

@@ -28,6 +28,7 @@ __all__ = [
     "REQUEST_ID",
     "REVISION",
     "REVISIONS",
+    "SEALED",
     "TIMEOUT_MS",
     "apply_headers",
     "forwardable",
@@ -44,6 +45,8 @@ DEPTH = "x-graphmesh-depth"
 """How many graphs called one another to get here."""
 CALLS = "x-graphmesh-calls"
 """How many calls the request may still lead to, of a graph that another graph called."""
+SEALED = "x-graphmesh-sealed"
+"""``1`` on a call of a graph that another graph made below a cache: nothing in it sees a header."""
 FORWARDED = "x-graphmesh-forwarded"
 """``1`` on a call that another worker passed on: whoever gets it answers it, and passes it on no further."""
 EXPLAIN = "x-graphmesh-explain"
@@ -100,6 +103,8 @@ def apply_headers(request: InferenceRequest, get: _Get) -> None:
         request.headers = {REQUEST_ID: request_id}
     if (calls := get(CALLS)) is not None:
         request.headers = {**request.headers, CALLS: str(_number(CALLS, calls))}
+        if get(SEALED) == "1":
+            request.headers = {**request.headers, SEALED: "1"}
     if (revisions := get(REVISIONS)) is not None:
         request.headers = {**request.headers, REVISIONS: revisions}
 

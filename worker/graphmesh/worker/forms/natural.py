@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,8 @@ __all__ = [
 ]
 
 _MAX_RANK = 32
+_MOST_DIGITS = 5
+"""As many as tell all numbers of 16 bits apart."""
 _ACCEPTED: dict[str, tuple[str, frozenset[type]]] = {
     "b": ("true or false", frozenset({bool})),
     "i": ("whole numbers", frozenset({int})),
@@ -57,7 +60,8 @@ def load_object(body: bytes | memoryview) -> dict[str, Any]:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise InvalidRequest(f"the body must be a JSON object: {error.msg} at line {error.lineno}") from error
+        where = f"line {error.lineno} column {error.colno}"
+        raise InvalidRequest(f"the body must be a JSON object: {error.msg} at {where}") from error
     if not isinstance(value, dict):
         raise InvalidRequest(f"the body must be a JSON object, got {type(value).__name__}")
     return value
@@ -178,13 +182,31 @@ def encode_answer(response: InferenceResponse, signature: Signature) -> bytes:
 
 
 def to_json(array: Tensor, *, text: bool) -> object:
-    """Return what orjson writes as nested lists: the array itself for numbers, lists for BYTES."""
+    """Return what orjson writes as nested lists, or as one value: numpy's own for numbers, lists for BYTES.
+
+    Fractions come out as the shortest decimals that stand for the same bits when they are read as the tensor's
+    datatype: 0.1 of FP32 is ``0.1``, not ``0.10000000149011612``, which is its value as FP64.
+    """
     datatype = datatype_of(array)
-    if datatype in RAW_ONLY:  # orjson cannot write BF16; as single precision each number is the same
-        array = array.astype(np.float32)
-    if datatype != BYTES:
-        return array.item() if array.ndim == 0 else np.ascontiguousarray(array)
-    return _elements(array.tolist(), text=text)
+    if datatype == BYTES:
+        return _elements(array.tolist(), text=text)
+    if datatype in RAW_ONLY:
+        array = _decimals(datatype).take(array.view(np.uint16))
+    return array[()] if array.ndim == 0 else np.ascontiguousarray(array)
+
+
+@functools.cache
+def _decimals(datatype: str) -> Tensor:
+    """Return by its 16 bits the shortest decimal of each number, in the single precision that orjson can write."""
+    numbers = np.arange(1 << 16, dtype=np.uint16).view(DTYPES[datatype])
+    with np.errstate(all="ignore"):  # NaN and infinities are among them, and what is rounded up beyond the largest
+        found, values = numbers.astype(np.float32), numbers.astype(np.float64)
+        first_digit = np.floor(np.log10(np.abs(values)))
+        for digits in range(_MOST_DIGITS, 0, -1):
+            scale = 10.0 ** (digits - 1 - first_digit)
+            rounded = np.trunc(values * scale + np.copysign(0.5, values)) / scale
+            found = np.where(rounded.astype(numbers.dtype) == numbers, rounded, found).astype(np.float32)
+    return found
 
 
 def _elements(value: Any, *, text: bool) -> object:  # noqa: ANN401 - bytes or nested lists of them

@@ -21,6 +21,7 @@ from graphmesh.worker.forms.oip_tensors import (
     string_of,
     write_body,
 )
+from graphmesh.worker.forms.text_properties import text_properties
 from graphmesh.worker.forms.wire import check_parameters, check_unique
 
 if TYPE_CHECKING:
@@ -97,14 +98,16 @@ def encode_infer(response: InferenceResponse, wanted: Wanted) -> Body:
 
 
 def metadata_json(name: str, versions: tuple[str, ...], platform: str, signature: Signature) -> bytes:
-    """Return a model's metadata; named and open dimensions are -1."""
-    body = {
+    """Return a model's metadata; named and open dimensions are -1, and `properties` say which tensors are text."""
+    body: dict[str, object] = {
         "name": name,
         "versions": versions,
         "platform": platform,
         "inputs": [_spec(spec) for spec in signature.inputs],
         "outputs": [_spec(spec) for spec in signature.outputs],
     }
+    if properties := text_properties(signature):
+        body["properties"] = properties
     return orjson.dumps(body)
 
 

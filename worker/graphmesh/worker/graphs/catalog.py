@@ -7,9 +7,10 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
-from graphmesh.graph.checks.gate import called
 from graphmesh.graph.checks.nesting import count_calls
 from graphmesh.graph.forms.wire import graph_from_bytes
+from graphmesh.graph.gate.choose import called
+from graphmesh.graph.running.actions.memory import DEFAULT_MEMORY_BYTES, CacheMemory
 from graphmesh.graph.running.estimates import Estimates, critical_path_s
 from graphmesh.graph.running.plan import make_plan
 from graphmesh.worker.forms.headers import forwardable, read_revisions, write_revisions
@@ -134,7 +135,7 @@ class GraphCatalog:
     """The graphs of the mesh, compiled as they are called.
 
     What caches inside a graph remember lives as long as its plan: until the signature of something that it calls
-    changes, or a minute or two after another revision went live.
+    changes, or a minute or two after another revision went live. All of them share one memory of ``cache_bytes``.
     """
 
     def __init__(
@@ -146,6 +147,7 @@ class GraphCatalog:
         mesh: Elsewhere,
         metrics: Metrics,
         worker_id: str,
+        cache_bytes: int = DEFAULT_MEMORY_BYTES,
     ) -> None:
         self._revisions = revisions
         self._snapshot = snapshot
@@ -156,6 +158,7 @@ class GraphCatalog:
         self.catalog = catalog
         self.mesh = mesh
         self.metrics = metrics
+        metrics.caches = self._memory = CacheMemory(cache_bytes)
         self.worker_id = worker_id
         self.estimates = Estimates()
         """How long calls take, of everything that graphs here call."""
@@ -284,7 +287,7 @@ class GraphCatalog:
         versions = ModelVersions(*self._choosing.now(record, snapshot), self.catalog)
         known = tuple(versions.digest(target) for target in compiled.targets)
         if compiled.plan is None or compiled.known != known:
-            compiled.plan = make_plan(compiled.graph, versions.signature, pinned=versions.pinned)
+            compiled.plan = make_plan(compiled.graph, versions.signature, pinned=versions.pinned, memory=self._memory)
             compiled.known = known
         return Bound(record, compiled.graph, compiled.plan, snapshot=snapshot, versions=versions)
 

@@ -1,7 +1,7 @@
 """Which versions of its models each graph works with, found out beside the event loop.
 
 A choice takes a few passes over the graph, so a request that needs one waits until a thread has made it, together with
-all others that need the same; then it is remembered (`graphmesh.graph.checks.choices`) until a signature changes.
+all others that need the same; then it is remembered (`graphmesh.graph.gate.choices`) until a signature changes.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from graphmesh.graph.checks.choices import Gate
+from graphmesh.graph.gate.choices import Gate
 from graphmesh.graph.spec import GraphCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from graphmesh.core.signature import Signature
-    from graphmesh.graph.checks.gate import Choice, Versions
+    from graphmesh.graph.gate.choose import Choice, Versions
     from graphmesh.graph.spec import Graph, Target
     from graphmesh.registry import GraphRecord, Snapshot
     from graphmesh.worker.hosting.catalog import Catalog

@@ -4,7 +4,8 @@ Models here get views of tensors that they cannot write to, since others read th
 elsewhere has in its headers which revisions the graphs inside it have for this request, how many calls are left, and
 those of the caller's headers that conditions in there name. Its answer says how many calls it made.
 
-Below a cache, whose key has no headers, calls carry only what says which request and trace they are of.
+Below a cache, whose key has no headers, calls carry only what says which request and trace they are of, and a graph
+elsewhere is told that its conditions see none of these, nor those of the transport.
 """
 
 from __future__ import annotations
@@ -15,17 +16,16 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import orjson
 
-from graphmesh.core.errors import Cancelled, GraphmeshError
+from graphmesh.core.errors import Cancelled
 from graphmesh.core.inference import InferenceRequest
 from graphmesh.core.status import as_graphmesh_error
 from graphmesh.graph.running.host import Answer
-from graphmesh.graph.running.timeline import CANCELLED, timing_of
 from graphmesh.graph.spec import GraphCall
-from graphmesh.worker.drive import Drive
-from graphmesh.worker.forms.headers import CALLS, REQUEST_ID, REVISIONS
-from graphmesh.worker.graphs.reach import all_here
+from graphmesh.worker.drive import Drive, told
+from graphmesh.worker.forms.headers import CALLS, REQUEST_ID, REVISIONS, SEALED
+from graphmesh.worker.graphs.account import CallAccount
+from graphmesh.worker.graphs.reach import all_here, inside
 from graphmesh.worker.hosting.device import on_host
 from graphmesh.worker.tracing.context import TRACEPARENT, TRACESTATE
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from graphmesh.core.inference import InferenceResponse, Parameter
     from graphmesh.graph.running.call import Call
-    from graphmesh.graph.spec import Target
+    from graphmesh.graph.spec import ModelCall, Target
     from graphmesh.worker.graphs.catalog import Bound, GraphCatalog
     from graphmesh.worker.handler import Servable
     from graphmesh.worker.hosting.device import AnyTensor
@@ -45,7 +45,7 @@ __all__ = ["GraphHost"]
 _EXPLAIN: Mapping[str, Parameter] = {"explain": True}
 _NO_PARAMETERS: Mapping[str, Parameter] = {}
 _NO_METADATA: Mapping[str, str] = {}
-_OF_ONE_CALL = frozenset({CALLS, REVISIONS})
+_OF_ONE_CALL = frozenset({CALLS, REVISIONS, SEALED})
 """Headers that are meant for the graph that was called, not for what it calls."""
 _NO_INPUT = frozenset({REQUEST_ID, TRACEPARENT, TRACESTATE})
 """Headers that no answer may depend on."""
@@ -97,6 +97,7 @@ class GraphHost(Drive):
     async def call(self, call: Call) -> Answer:
         """Make one call; see `graphmesh.graph.running.host.Host`."""
         here, request = self._resolve(call)
+        account = CallAccount(call, fused=here is not None) if self._explain else None
         start = time.monotonic()
         try:
             if here is None:
@@ -104,12 +105,17 @@ class GraphHost(Drive):
             else:
                 response = await self._owner.local.run(here, request)
         except BaseException as error:
-            self._failed(call, start, error, fused=here is not None)
-            raise _ours(error) from error
+            ours = _ours(error)
+            if not isinstance(ours, Exception):  # given up, which says something about its time
+                end = time.monotonic()
+                self._owner.estimates.learn_longer(call.target, end - start, end)
+            if account is not None:
+                account.ended(error=ours)
+            raise ours from error
         end = time.monotonic()
         self._owner.estimates.learn(call.target, end - start, end)
-        if self._explain:
-            self._record(call, start, end, fused=here is not None, response=response)
+        if account is not None:
+            account.ended(response)
         if not response.parameters or not call.is_graph:
             return Answer(response.outputs)
         if here is None:
@@ -119,45 +125,25 @@ class GraphHost(Drive):
     async def stream(self, call: Call) -> AsyncGenerator[Answer, None]:
         """Make one call and yield each of its answers; see `graphmesh.graph.running.host.Host`."""
         here, request = self._resolve(call)
-        start, last = time.monotonic(), None
+        account = CallAccount(call, fused=here is not None) if self._explain else None
         answers = self._owner.mesh.stream(request) if here is None else self._owner.local.stream(here, request)
+        counted = False
         try:
             async with contextlib.aclosing(answers):
                 async for response in answers:
                     if here is None and call.is_graph:
-                        call.run.budget.charge(_calls(response) - (last is None))
-                    last = response
+                        call.run.budget.charge(_calls(response) - (not counted))
+                        counted = True
+                    if account is not None:
+                        account.answered(response)
                     yield Answer(response.outputs, _degraded(response) if call.is_graph else ())
         except BaseException as error:
-            self._failed(call, start, error, fused=here is not None, streams=True)
-            raise _ours(error) from error
-        if self._explain:
-            self._record(call, start, time.monotonic(), fused=here is not None, response=last)
-
-    def _failed(self, call: Call, start: float, error: BaseException, *, fused: bool, streams: bool = False) -> None:
-        """Learn what a call that gave no answer says about its time, and record it."""
-        end = time.monotonic()
-        given_up = not isinstance(error, Exception)
-        if given_up and not streams:
-            self._owner.estimates.learn_longer(call.target, end - start, end)
-        if self._explain:
-            self._record(call, start, end, fused=fused, error=error)
-
-    def _record(
-        self,
-        call: Call,
-        start: float,
-        end: float,
-        *,
-        fused: bool,
-        response: InferenceResponse | None = None,
-        error: BaseException | None = None,
-    ) -> None:
-        timeline = call.run.timeline
-        if timeline is not None:
-            facts, version = ({}, "") if response is None else (_explanation(response), response.version)
-            timing = timing_of(facts, start=start, end=end, fused=fused, version=version, outcome=_outcome(error))
-            timeline.record(call, timing)
+            ours = _ours(error)
+            if account is not None:
+                account.ended(error=ours)
+            raise ours from error
+        if account is not None:
+            account.ended()
 
     def _resolve(self, call: Call) -> tuple[Servable | None, InferenceRequest]:
         """Return what in this process is to be called, None for the mesh, and the request for it."""
@@ -190,7 +176,8 @@ class GraphHost(Drive):
         if bound is not None:
             return self._owner.inside(bound, self, call.run), request
         run = call.run
-        request.headers = {**request.headers, CALLS: str(run.budget.calls_left)}
+        sealed = {} if run.headers else {SEALED: "1"}
+        request.headers = {**request.headers, CALLS: str(run.budget.calls_left), **sealed}
         run.budget.spend()
         there = self._owner.bind(target.name, self._bound.snapshot)
         if there is not None:
@@ -242,24 +229,40 @@ class GraphHost(Drive):
 
     def versions(self, targets: Iterable[Target]) -> Hashable:
         """Return what would answer calls of these targets now: equal values promise equal models."""
-        return tuple(_version_of(target, self._bound, self._owner) for target in targets)
+        return tuple(_loads(target, self._bound, self._owner) for target in targets)
 
 
-def _version_of(target: Target, bound: Bound, owner: GraphCatalog) -> Hashable:
-    """Return the model object that answers here, the versions and signatures elsewhere, the revision of a graph."""
-    if isinstance(target, GraphCall):
-        nested = owner.bind(target.name, bound.snapshot)
-        if nested is None:
-            return target
-        return (nested.record.revision, *(_version_of(inner, nested, owner) for inner in nested.plan.targets))
-    model = bound.versions.here(target)
-    if model is not None:
-        return model
-    replicas = bound.snapshot.available(target.name)
-    version = bound.versions.elsewhere(target)
+def _loads(target: Target, bound: Bound, owner: GraphCatalog) -> Hashable:
+    """Return which loads of models, and which revisions of graphs, may answer a call by a graph in this process."""
+    if not isinstance(target, GraphCall):
+        return _loads_of(target, bound, here=True)
+    nested = owner.bind(target.name, bound.snapshot)
+    if nested is None:
+        return target
+    graphs, fused = (nested, *inside(nested, owner).values()), all_here(nested, owner)
     return frozenset(
-        (worker.worker_id, worker.generation, worker.start_time, hosted.version, hosted.signature_digest)
-        for worker, hosted in replicas
+        (graph.record.name, graph.record.revision, graph.record.create_time) for graph in graphs
+    ), frozenset(
+        (model, _loads_of(model, graph, here=fused))
+        for graph in graphs
+        for model in graph.plan.targets
+        if not isinstance(model, GraphCall)
+    )
+
+
+def _loads_of(model: ModelCall, bound: Bound, *, here: bool) -> Hashable:
+    """Return which loads of a model may answer a call; ``here``: by a graph in this process.
+
+    Of a model elsewhere these are the loads of all replicas, as any of them may answer. It is all of them, and not the
+    newest, or an answer of an old one would be kept that is replaced, and not loaded again, a moment later.
+    """
+    local = bound.versions.here(model) if here else None
+    if local is not None:
+        return frozenset({(local.version, local.load_id)})
+    version = bound.versions.elsewhere(model)
+    return frozenset(
+        (hosted.version, hosted.load_id)
+        for _, hosted in bound.snapshot.available(model.name)
         if version in {"", hosted.version}
     )
 
@@ -268,14 +271,8 @@ def _ours(error: BaseException) -> BaseException:
     """Return what to raise for an error: any is made one of ours, also a cancellation that nobody asked for."""
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
-        return error if task is None or task.cancelling() else Cancelled("the call was cancelled")
+        return told(error) if task is None or task.cancelling() else Cancelled("the call was cancelled")
     return as_graphmesh_error(error) if isinstance(error, Exception) else error
-
-
-def _outcome(error: BaseException | None) -> str:
-    if error is None:
-        return "ok"
-    return error.code.name if isinstance(error, GraphmeshError) else CANCELLED
 
 
 def _read_only(inputs: Mapping[str, AnyTensor]) -> dict[str, Any]:
@@ -307,11 +304,3 @@ def _calls(response: InferenceResponse) -> int:
 def _degraded(response: InferenceResponse) -> tuple[str, ...]:
     paths = response.parameters.get("degraded")
     return tuple(str(paths).split(",")) if paths else ()
-
-
-def _explanation(response: InferenceResponse) -> dict[str, Any]:
-    try:
-        facts = orjson.loads(str(response.parameters.get("explain", "{}")))
-    except orjson.JSONDecodeError:
-        return {}
-    return facts if isinstance(facts, dict) else {}

@@ -16,7 +16,7 @@ from graphmesh.graph.running.frame import Run
 from graphmesh.graph.running.positions import stream_plan
 from graphmesh.graph.running.run import admit, run_plan
 from graphmesh.graph.running.timeline import Timeline
-from graphmesh.worker.forms.headers import CALLS, REVISIONS
+from graphmesh.worker.forms.headers import CALLS, REVISIONS, SEALED
 from graphmesh.worker.graphs.host import GraphHost
 from graphmesh.worker.graphs.reach import reachable
 from graphmesh.worker.tracing.context import travelling
@@ -160,7 +160,7 @@ class HostedGraph:
             host=inner,
             budget=_budget(request) if around is None else around.budget,
             parameters=request.parameters,
-            headers=(request.metadata or request.headers) if around is None else around.headers,
+            headers=_seen(request) if around is None else around.headers,
             timeline=Timeline(self._bound.graph, revision=record.revision, start=inner.now()) if explain else None,
         )
         if request.deadline.at != _NEVER:
@@ -184,6 +184,11 @@ class HostedGraph:
 
 
 _NEVER = float("inf")
+
+
+def _seen(request: InferenceRequest) -> Mapping[str, str]:
+    """Return the headers that conditions see: those that the request came with; none below a cache elsewhere."""
+    return {} if SEALED in request.headers else request.metadata or request.headers
 
 
 def _budget(request: InferenceRequest) -> Budget:

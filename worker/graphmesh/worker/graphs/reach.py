@@ -28,14 +28,12 @@ def inside(bound: Bound, owner: GraphCatalog) -> dict[str, Bound]:
 
 def all_here(bound: Bound, owner: GraphCatalog) -> bool:
     """Return whether everything that a graph may call, nested graphs too, can run in this process now."""
-    return all(_here(target, bound, owner) for target in bound.plan.targets)
-
-
-def _here(target: Target, bound: Bound, owner: GraphCatalog) -> bool:
-    if not isinstance(target, GraphCall):
-        return bound.versions.here(target) is not None
-    nested = owner.bind(target.name, bound.snapshot)
-    return nested is not None and all_here(nested, owner)
+    within = inside(bound, owner)
+    return all(
+        target.name in within if isinstance(target, GraphCall) else graph.versions.here(target) is not None
+        for graph in (bound, *within.values())
+        for target in graph.plan.targets
+    )
 
 
 def reachable(bound: Bound, owner: GraphCatalog) -> bool:
@@ -43,28 +41,40 @@ def reachable(bound: Bound, owner: GraphCatalog) -> bool:
 
     Of a fallback, a race and a parallel step that does not need all, as many branches must as it needs.
     """
-    return all(_reachable(node, bound, owner) for node in bound.graph.nodes)
+    return _Reach(owner).graph(bound)
 
 
-def _reachable(node: Node, bound: Bound, owner: GraphCatalog) -> bool:
-    if node.target is not None:
-        return _somewhere(node.target, bound, owner)
-    found = [_reachable(branch, bound, owner) for branch in node.branches]
-    match node.kind:
-        case Fallback() | Race() | Parallel(join=Join.ANY | Join.FIRST):
-            return any(found)
-        case Parallel(join=Join.QUORUM, quorum=quorum):
-            return sum(found) >= quorum
-        case _:
-            return all(found)
+class _Reach:
+    """One look at a graph and those inside it, each of which is looked at once."""
 
+    def __init__(self, owner: GraphCatalog) -> None:
+        self._owner = owner
+        self._known: dict[str, bool] = {}
 
-def _somewhere(target: Target, bound: Bound, owner: GraphCatalog) -> bool:
-    if isinstance(target, GraphCall):
-        nested = owner.bind(target.name, bound.snapshot)
-        return nested is not None and reachable(nested, owner)
-    if bound.versions.here(target) is not None:
-        return True
-    hosted = {model.version for _, model in bound.snapshot.available(target.name)}
-    version = bound.versions.elsewhere(target)
-    return version in hosted if version else bool(hosted)
+    def graph(self, bound: Bound) -> bool:
+        name = bound.record.name
+        if name not in self._known:
+            self._known[name] = all(self._node(node, bound) for node in bound.graph.nodes)
+        return self._known[name]
+
+    def _node(self, node: Node, bound: Bound) -> bool:
+        if node.target is not None:
+            return self._somewhere(node.target, bound)
+        found = [self._node(branch, bound) for branch in node.branches]
+        match node.kind:
+            case Fallback() | Race() | Parallel(join=Join.ANY | Join.FIRST):
+                return any(found)
+            case Parallel(join=Join.QUORUM, quorum=quorum):
+                return sum(found) >= quorum
+            case _:
+                return all(found)
+
+    def _somewhere(self, target: Target, bound: Bound) -> bool:
+        if isinstance(target, GraphCall):
+            nested = self._owner.bind(target.name, bound.snapshot)
+            return nested is not None and self.graph(nested)
+        if bound.versions.here(target) is not None:
+            return True
+        hosted = {model.version for _, model in bound.snapshot.available(target.name)}
+        version = bound.versions.elsewhere(target)
+        return version in hosted if version else bool(hosted)

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphmesh.graph.checks.gate import called
+from graphmesh.graph.gate.choose import called
 from graphmesh.graph.spec import ModelCall
 
 if TYPE_CHECKING:
     from graphmesh.core.signature import Signature
-    from graphmesh.graph.checks.gate import Choice
+    from graphmesh.graph.gate.choose import Choice
     from graphmesh.graph.spec import Target
     from graphmesh.worker.graphs.choosing import Question
     from graphmesh.worker.hosting.catalog import Catalog

@@ -78,7 +78,8 @@ class Execution:
 
     def _driver(self) -> Driver | None:
         """Return what runs the calls; None for an async model that is not batched, which needs no queue."""
-        limits, name = _limits(self._config, self.batching), f"{self._config.name}-{self._config.version}"
+        limits = _limits(self._config, self.batching)
+        name = f"model {self._config.name!r} version {self._config.version}"
         if not self._loaded.is_async:
             compute = self._compute.alone if self.batching is None else self._compute.together
             return Threads(name, limits, self._metrics, compute)

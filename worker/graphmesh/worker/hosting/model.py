@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 import time
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ from graphmesh.worker.hosting.own_thread import on_own_thread
 from graphmesh.worker.hosting.warmup import warm_up
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from graphmesh.core.signature import Signature
     from graphmesh.worker.batching import Batching
@@ -59,6 +60,8 @@ class Model:
         self.metrics = metrics.model(config.name, config.version)
         self.changed: Callable[[], None] = _nothing
         """Called after each change that the worker's record shows."""
+        self.load_id = secrets.token_hex(8)
+        """What tells what was loaded from every other load of the same version, here and elsewhere."""
         self._worker_id = worker_id
         self._meter = meter
         self._grown_bytes = 0
@@ -117,6 +120,7 @@ class Model:
             platform=self.platform,
             message=self.message,
             memory_bytes=self.memory_bytes,
+            load_id=self.load_id if self._open else "",
         )
 
     def remark(self, message: str) -> None:
@@ -232,10 +236,15 @@ class Model:
         execution = self._ready()
         self._check(request)
         self._calls += 1
+        begun, answers, first_ms = time.monotonic(), 0, 0.0
         try:
             async with contextlib.aclosing(execution.stream(request)) as results:
                 async for result in results:
-                    yield self._response(request, result)
+                    answers += 1
+                    now_ms = round((time.monotonic() - begun) * 1000, 3)
+                    first_ms = first_ms or now_ms
+                    said = {"duration_ms": now_ms, "answers": answers, "first_answer_ms": first_ms}
+                    yield self._response(request, result, said if self.signature.streaming else {})
         finally:
             self._ended()
 
@@ -250,19 +259,21 @@ class Model:
         for name in request.outputs:
             signature.output(name)
 
-    def _response(self, request: InferenceRequest, result: Result) -> InferenceResponse:
+    def _response(
+        self, request: InferenceRequest, result: Result, said: Mapping[str, object] | None = None
+    ) -> InferenceResponse:
         outputs = result.outputs
         if request.outputs:
             outputs = {name: outputs[name] for name in request.outputs}
         response = InferenceResponse(model=self.name, version=self.version, outputs=outputs, id=request.id)
         if request.parameters.get("explain") is True:
-            response.parameters = {"explain": self._explain(result.timing)}
+            response.parameters = {"explain": self._explain(result.timing, said or {})}
         if result.headers:
             response.headers = result.headers
         return response
 
-    def _explain(self, timing: Timing | None) -> str:
-        facts: dict[str, object] = {"model": self.name, "version": self.version, "worker": self._worker_id}
+    def _explain(self, timing: Timing | None, said: Mapping[str, object]) -> str:
+        facts: dict[str, object] = {"model": self.name, "version": self.version, "worker": self._worker_id, **said}
         if timing is not None:
             facts["queue_ms"] = round((timing.begun - timing.asked) * 1000, 3)
             took, computed = timing.ended - timing.begun, timing.computed_s

@@ -50,6 +50,27 @@ class Hosted(Protocol):
         ...
 
 
+class Caches(Protocol):
+    """What the caches of all graphs remember together."""
+
+    max_bytes: int
+    """The most bytes that they may."""
+    crowded_out: int
+    """Answers that made room for those of any cache."""
+    dropped: int
+    """Answers that made room for others of their own cache."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of tensors that are remembered now."""
+        ...
+
+    @property
+    def entries(self) -> int:
+        """Answers that are remembered now."""
+        ...
+
+
 class Metrics:
     """All counts of a worker."""
 
@@ -58,6 +79,8 @@ class Metrics:
         self._graphs: dict[str, CallMetrics] = {}
         self.hosted: Iterable[Hosted] = ()
         """What the worker hosts now; the catalogue."""
+        self.caches: Caches | None = None
+        """What the caches of all graphs remember; None if there are no graphs."""
         self.unknown = 0
         """Calls of a name nothing here has."""
         self._process = CollectorRegistry()
@@ -90,6 +113,7 @@ class Metrics:
             *_runs(models),
             *_gauges(self.hosted),
             *_calls("graphmesh_worker_graph", graphs),
+            *(() if self.caches is None else _remembered(self.caches)),
             counter(
                 "graphmesh_worker_unknown_requests_total", "Calls of a name nothing here has.", [("", self.unknown)]
             ),
@@ -130,6 +154,15 @@ def _runs(rows: list[tuple[str, CallMetrics]]) -> Iterator[str]:
         (f"{found},{labels(reason=reason)}", count) for found, one in rows for reason, count in one.refusals.items()
     ]
     yield counter("graphmesh_worker_refusals_total", "Calls that never ran, by reason.", refusals)
+
+
+def _remembered(caches: Caches) -> Iterator[str]:
+    """Yield what caches of graphs hold, and what they let go to make room."""
+    yield gauge("graphmesh_worker_cache_bytes", "Bytes that caches remember.", [("", caches.held_bytes)])
+    yield gauge("graphmesh_worker_cache_max_bytes", "The most that they may together.", [("", caches.max_bytes)])
+    yield gauge("graphmesh_worker_cache_answers", "Answers that caches remember.", [("", caches.entries)])
+    evicted = [(labels(bound="cache"), caches.dropped), (labels(bound="worker"), caches.crowded_out)]
+    yield counter("graphmesh_worker_cache_evictions_total", "Answers that made room for others.", evicted)
 
 
 def _gauges(hosted: Iterable[Hosted]) -> Iterator[str]:

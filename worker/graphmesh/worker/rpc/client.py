@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from google.rpc import error_details_pb2, status_pb2
 
 from graphmesh.core.errors import GraphmeshError, Overloaded, from_code
+from graphmesh.graph.running.limits import MISSES_DEADLINE
 from graphmesh.oip import open_inference_pb2 as pb
 from graphmesh.worker.forms.wire import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import grpc
 
@@ -58,8 +59,17 @@ def error_of(error: grpc.RpcError) -> GraphmeshError:
     """Return the error that stands for a failed call: of its code, with its message and its pushback."""
     known = from_code(error.code().value[0], error.details() or error.code().name)
     if isinstance(known, Overloaded):
-        known.retry_after_s = _pause_s(details_of(error)) or _pushback_s(error)
+        details = details_of(error)
+        known.retry_after_s = _pause_s(details) or _pushback_s(error)
+        known.metadata.update(_misses_deadline(details))
     return known
+
+
+def _misses_deadline(details: Iterable[Any]) -> Mapping[str, str]:
+    """Return what marks a call that was refused because it would miss its deadline; nothing for any other."""
+    info = error_details_pb2.ErrorInfo()
+    said = any(detail.Unpack(info) and MISSES_DEADLINE.items() <= dict(info.metadata).items() for detail in details)
+    return MISSES_DEADLINE if said else {}
 
 
 def _pause_s(details: Iterable[Any]) -> float:

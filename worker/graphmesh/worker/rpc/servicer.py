@@ -18,6 +18,7 @@ from graphmesh.core.oip import EXTENSIONS, RPCS, SERVICE
 from graphmesh.oip import open_inference_pb2 as pb
 from graphmesh.worker.forms.headers import apply_headers, read_revision
 from graphmesh.worker.forms.journey import server_timing
+from graphmesh.worker.forms.text_properties import text_properties
 from graphmesh.worker.forms.wire import decode, encode_response, metadata_to_wire, parse
 from graphmesh.worker.http.body import check_answer
 from graphmesh.worker.rpc.compression import reply, unpack
@@ -138,4 +139,5 @@ class Servicer:
             platform=facts.platform,
             inputs=[metadata_to_wire(spec) for spec in facts.signature.inputs],
             outputs=[metadata_to_wire(spec) for spec in facts.signature.outputs],
+            properties=text_properties(facts.signature),
         )

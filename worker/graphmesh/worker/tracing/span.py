@@ -19,19 +19,21 @@ if TYPE_CHECKING:
 __all__ = ["Span", "answered", "streamed"]
 
 _FACTS = ("queue_ms", "batch_ms", "compute_ms", "serialise_ms", "network_ms", "batch_rows", "retries", "worker")
+_STEP = ("node", "kind", "outcome", "reason")
 _PREFIX = "graphmesh."
 
 
 class Span:
     """One call that is recorded. A context manager: leaving it ends the span, with the error if there is one."""
 
-    __slots__ = ("_asked", "_last", "_span", "_started_ns", "_steps", "_tracing")
+    __slots__ = ("_answers", "_asked", "_last", "_span", "_started_ns", "_steps", "_tracing")
 
     def __init__(self, span: Any, request: InferenceRequest, tracing: Tracing, *, steps: bool) -> None:  # noqa: ANN401
         self._span = span
         self._tracing = tracing
         self._steps = steps
         self._last: tuple[str, object] | None = None
+        self._answers = 0
         self._started_ns = time.time_ns()
         context = span.get_span_context()
         request.headers = {
@@ -53,6 +55,8 @@ class Span:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """End the span."""
+        if self._answers:
+            self.note("answers", self._answers)
         if self._last is not None:
             self._tell(*self._last)
         if error is not None and not isinstance(error, GeneratorExit):
@@ -62,6 +66,12 @@ class Span:
     def note(self, name: str, value: str | float | bool) -> None:  # noqa: FBT001 - an attribute's value
         """Set an attribute."""
         self._span.set_attribute(f"{_PREFIX}{name}", value)
+
+    def count(self) -> None:
+        """Count an answer of a stream."""
+        self._answers += 1
+        if self._answers == 1:
+            self.note("first_answer_ms", round((time.time_ns() - self._started_ns) / 1e6, 3))
 
     def answered(self, response: InferenceResponse) -> InferenceResponse:
         """Take what the answer explains, of several answers the last; return it without, if nobody asked for it."""
@@ -85,7 +95,7 @@ class Span:
         for node in nodes:
             if "calls" not in node:
                 begin = self._started_ns + round(node["start_ms"] * 1e6)
-                facts = {"node": node["node"], "kind": node["kind"], "outcome": node["outcome"], **_plain(node)}
+                facts = {name: node[name] for name in _STEP if name in node} | _plain(node)
                 end = begin + round(node["duration_ms"] * 1e6)
                 self._tracing.inside(self._span, f"run {node['node']}", start_ns=begin, end_ns=end, facts=facts)
             self._record(node.get("branches", ()))
@@ -104,6 +114,7 @@ async def streamed(
     with span:
         async with contextlib.aclosing(answers):
             async for answer in answers:
+                span.count()
                 yield span.answered(answer)
 
 

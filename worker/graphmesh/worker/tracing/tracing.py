@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from graphmesh.core.errors import GraphmeshError
 from graphmesh.core.version import software_version
+from graphmesh.graph.running.ending import ending_of
+from graphmesh.graph.running.timeline import RUNNING
+from graphmesh.worker.drive import told
 from graphmesh.worker.tracing.context import TRACEPARENT, TRACESTATE, not_sampled, read_parent
 from graphmesh.worker.tracing.span import Span, answered, streamed
 
@@ -144,18 +146,15 @@ class Tracing:
         context = self._api.set_span_in_context(span, self._context())
         attributes = {f"{_PREFIX}{key}": value for key, value in facts.items()}
         inner = self._tracer.start_span(name, context, start_time=start_ns, attributes=attributes)
-        if facts.get("outcome", "ok") != "ok":
-            inner.set_status(self._api.StatusCode.ERROR, str(facts["outcome"]))
+        if facts.get("outcome", "ok") not in {"ok", RUNNING}:
+            inner.set_status(self._api.StatusCode.ERROR, str(facts.get("reason", facts["outcome"])))
         inner.end(end_ns)
 
     def fail(self, span: Any, error: BaseException) -> None:  # noqa: ANN401 - OpenTelemetry's span
-        """Mark a span as failed."""
-        if isinstance(error, GraphmeshError):
-            code, message = error.code.name, error.message
-        else:
-            code, message = ("INTERNAL", "") if isinstance(error, Exception) else ("CANCELLED", "")
-        span.set_attribute("rpc.response.status_code", code)
-        span.set_status(self._api.StatusCode.ERROR, message or code)
+        """Mark a span as failed, or as cut off or cancelled and why."""
+        ending = ending_of(told(error))
+        span.set_attribute("rpc.response.status_code", ending.outcome)
+        span.set_status(self._api.StatusCode.ERROR, ending.reason or ending.outcome)
 
 
 def _ids() -> Any:  # noqa: ANN401 - a class of the extra
