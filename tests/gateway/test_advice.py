@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import product
+from typing import TYPE_CHECKING
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from graphmesh.gateway.advice import advise
+from graphmesh.gateway.placement import place_graphs
 from graphmesh.graph.placing.usage import ITEMS
 from tests.gateway.meshes import record, signature, snapshot
+
+if TYPE_CHECKING:
+    from graphmesh.registry import GraphRecord, Snapshot
 
 FIXED = signature("FP32 (4,)", "FP32 (8,)")
 BACK = signature("FP32 (8,)", "FP32 (4,)")
@@ -126,6 +135,48 @@ outputs: {y: n.y}
     found = advise("g", snapshot({"w1": {"a": FIXED}}, outer), {})
     assert (found.workers, found.moves) == (("w1",), ())
     assert found.network_calls == pytest.approx(0.1)
+
+
+MODELS, WORKERS, GRAPHS = "abcd", ("w1", "w2", "w3"), ("g0", "g1", "g2")
+
+
+@st.composite
+def _graphs(draw: st.DrawFn) -> tuple[GraphRecord, ...]:
+    """Return chains of models and of the graphs before them."""
+    found: list[GraphRecord] = []
+    for name in GRAPHS:
+        callees = [f"model: {model}" for model in MODELS] + [f"graph: {one.name}" for one in found]
+        kinds = draw(st.lists(st.sampled_from(callees), min_size=1, max_size=5))
+        steps = (
+            f"  - {{name: n{at}, {kind}, inputs: {{x: {f'n{at - 1}.y' if at else 'x'}}}}}"
+            for at, kind in enumerate(kinds)
+        )
+        last = f"n{len(kinds) - 1}.y"
+        text = "\n".join([f"name: {name}", "inputs: [{name: x}]", "nodes:", *steps, f"outputs: {{y: {last}}}"])
+        found.append(record(text, {}, *found))
+    return tuple(found)
+
+
+_HOSTED = st.fixed_dictionaries({model: st.sets(st.sampled_from(WORKERS), min_size=1) for model in MODELS})
+
+
+@settings(max_examples=50)
+@given(_graphs(), _HOSTED)
+def test_nothing_that_saves_is_missed(graphs: tuple[GraphRecord, ...], hosted: dict[str, set[str]]) -> None:
+    """Advice tells where a graph is placed, and of all models on all workers those with which it makes fewer calls."""
+
+    def mesh(model: str = "", worker: str = "") -> Snapshot:
+        there = {**hosted, model: {worker, *hosted.get(model, ())}}
+        return snapshot({one: {name: signature() for name in there if one in there[name]} for one in WORKERS}, *graphs)
+
+    placed = place_graphs(mesh(), {})
+    for name in GRAPHS:
+        workers = [worker for worker in WORKERS if name in placed.get(worker, ())]
+        assert list(advise(name, mesh(), {}).workers) == workers
+    found = advise(GRAPHS[-1], mesh(), {})
+    calls = {pair: advise(GRAPHS[-1], mesh(*pair), {}).network_calls for pair in product(MODELS, WORKERS)}
+    saving = {pair: after for pair, after in calls.items() if after < found.network_calls}
+    assert {(move.model, move.to_worker): move.network_calls for move in found.moves} == saving
 
 
 def test_an_empty_mesh_has_no_advice() -> None:

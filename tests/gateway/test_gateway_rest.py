@@ -140,7 +140,8 @@ def test_errors_are_json(served: GatewayProcess, path: str, code: Code) -> None:
 
 def test_unknown_paths_give_a_hint(served: GatewayProcess) -> None:
     """A wrong path is told what there is."""
-    assert "/v1/models/{model}:predict" in http(f"{served.url}/predict").json["error"]
+    said = http(f"{served.url}/predict").json["error"]
+    assert "/v1/models/{model}:predict, /v1/models/{model}:predictStream and /v2/models/{model}/infer" in said
 
 
 def test_models_are_listed_by_pages(served: GatewayProcess) -> None:

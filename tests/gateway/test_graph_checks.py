@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 
 from graphmesh.core.errors import FailedPrecondition, InvalidGraph
+from graphmesh.gateway.absent import reason
 from graphmesh.gateway.graph_checks import check_apply, check_delete, check_rollback
 from graphmesh.graph.forms.text import parse_yaml
 from graphmesh.registry import HostedModel, ModelState
@@ -99,11 +101,21 @@ def test_a_model_that_is_not_available_is_not_said_to_be_unknown() -> None:
     mesh = snapshot({"w1": {"a": OLD}})
     failed = HostedModel(name="a", version="1", state=ModelState.FAILED, message="a.onnx: not a model")
     broken = dataclasses.replace(mesh, workers={"w1": dataclasses.replace(mesh.workers["w1"], models=(failed,))})
-    with pytest.raises(InvalidGraph, match=r"^node one: model 'a' is not available: w1: a\.onnx: not a model$"):
+    with pytest.raises(
+        InvalidGraph, match=r"^node one: model 'a' is not available: it failed on worker w1: a\.onnx: not a model$"
+    ):
         check_apply(parse_yaml(TYPED), broken)
     nowhere = dataclasses.replace(mesh, workers={})
-    with pytest.raises(InvalidGraph, match="model 'a' is not available: no worker hosts it"):
+    with pytest.raises(
+        InvalidGraph, match="model 'a' is not available: it is known, but no worker hosts it now; start"
+    ):
         check_apply(parse_yaml(TYPED), nowhere)
+    gone = dataclasses.replace(failed, state=ModelState.UNLOADED, message="")
+    away = dataclasses.replace(mesh, workers={"w1": dataclasses.replace(mesh.workers["w1"], models=(gone,))})
+    said = reason(away, "a").message
+    assert said == "model 'a' was unloaded on worker w1; load it with: graphmesh model load a"
+    with pytest.raises(InvalidGraph, match=re.escape(said.replace("model 'a'", "model 'a' is not available: it"))):
+        check_apply(parse_yaml(TYPED), away)
     other = parse_yaml(TYPED.replace("name: g", "name: other").replace("model: a", "model: gg"))
     with pytest.raises(InvalidGraph, match=r"there is no model 'gg'$"):
         check_apply(other, snapshot({"w1": {"a": OLD}}, record(TYPED)))

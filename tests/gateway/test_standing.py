@@ -9,7 +9,8 @@ from unittest.mock import Mock
 import pytest
 
 from graphmesh.gateway.standing import Watch, held_versions, pins_of
-from graphmesh.graph.checks import choices, gate
+from graphmesh.graph.gate import choices
+from graphmesh.graph.gate.choose import choose
 from graphmesh.registry import ModelState
 from tests.gateway.meshes import record, signature, snapshot
 
@@ -115,7 +116,7 @@ outputs: {{y: n.y}}
 
 def test_what_did_not_change_is_not_decided_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gate looks at a graph again when a signature that concerns it has changed, not at every change."""
-    choosing = Mock(wraps=gate.choose)
+    choosing = Mock(wraps=choose)
     monkeypatch.setattr(choices, "choose", choosing)
     watch, chain = Watch(), record(CHAIN)
     hosted = {"w1": {"a": FITS, "b": FITS}}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from graphmesh.registry.snapshot import Replica, Snapshot
 
-__all__ = ["check_timeout", "reason"]
+__all__ = ["absence", "check_timeout", "reason"]
 
 _LONGEST_TIMEOUT_DIGITS = 9
 _URGENCY = (
@@ -46,6 +46,11 @@ def reason(snapshot: Snapshot | None, model: str, version: str = "") -> Graphmes
         return Unavailable("this gateway has not read the registry yet; repeat in a moment")
     replicas = snapshot.replicas(model)
     return _not_served(replicas, model, version) if replicas else _not_hosted(snapshot, model)
+
+
+def absence(snapshot: Snapshot, model: str) -> str:
+    """Return `reason` for a sentence that has named the model or graph, which is known; of use if it is not served."""
+    return "it " + reason(snapshot, model).message.removeprefix(f"model {model!r} ").removeprefix(f"graph {model!r} ")
 
 
 def _not_hosted(snapshot: Snapshot, model: str) -> GraphmeshError:

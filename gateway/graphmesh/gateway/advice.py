@@ -1,24 +1,21 @@
 """What hosting one model of a graph on another worker would save: pure, from a snapshot of the registry.
 
-A graph runs on a worker that hosts the most of it (`placement`; of several that tie, the first by id stands for all). A
-step whose model is elsewhere costs a call over the network, and so does a nested graph unless all of it is on the same
-worker; it then runs where it is placed itself. For models and workers that lack them, the graph is placed anew as if
-the worker had the model, and the calls are counted again. Numbers of calls are expectations (`placing.usage`).
+For models and workers that lack them, the graph is placed anew as if the worker had the model, and the calls over the
+network are counted again, as placement counts them (`graphmesh.graph.placing.network`): expectations, no measurement.
 """
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graphmesh.core.tensor import DTYPES
 from graphmesh.gateway.graph_checks import typed
-from graphmesh.gateway.placement import hosts_of, ready_workers
+from graphmesh.gateway.placement import hosts_of, network_of, ready_workers
 from graphmesh.gateway.usage import graph_of, uses_of
-from graphmesh.graph.limits import MAX_DEPTH
-from graphmesh.graph.placing.hosts import best_hosts, local_calls, runs_on
-from graphmesh.graph.placing.usage import sites
+from graphmesh.graph.placing.network import count
 from graphmesh.graph.spec import GraphCall, ModelCall
 
 if TYPE_CHECKING:
@@ -26,13 +23,14 @@ if TYPE_CHECKING:
 
     from graphmesh.core.signature import TensorSpec
     from graphmesh.graph.placing.hosts import Hosts
+    from graphmesh.graph.placing.network import Hop, Network
     from graphmesh.registry.snapshot import Snapshot
 
 __all__ = ["Advice", "Move", "advise"]
 
 _MOST_MOVES = 20
 _MOST_TRIED = 200
-"""Placements that are counted through: two or three seconds for a graph of nearly the largest size."""
+"""Placements that are counted through: two to seven seconds for a graph of nearly the largest size."""
 _NEARLY = 1e-6
 """Sums of fractions may be a little less than they are."""
 
@@ -84,78 +82,83 @@ def advise(name: str, snapshot: Snapshot, pins: Mapping[str, Mapping[str, str]])
     return _Adviser(name, snapshot, pins).advise()
 
 
-@dataclass(frozen=True, slots=True)
-class _Crossing:
-    """A step whose call goes over the network."""
-
-    path: str
-    calls: float
-    graph: str
-    """The graph that the step is in."""
-    step: str
-    """Its path in there."""
-
-
 class _Adviser:
     def __init__(self, name: str, snapshot: Snapshot, pins: Mapping[str, Mapping[str, str]]) -> None:
         self._name = name
         self._snapshot = snapshot
         self._uses = uses_of(snapshot, pins)
-        self._hosts = hosts_of(snapshot)
+        self._workers = ready_workers(snapshot)
+        self._hosts = hosts_of(self._workers)
+        self._network = self._with(self._hosts)
         self._types: dict[str, dict[str, list[TensorSpec]]] = {}
 
     def advise(self) -> Advice:
-        uses = self._uses.of(self._name)
-        now = self._crossings(self._hosts)
-        before = _calls(now)
+        now = self._network.hops(self._name)
+        before = count(now)
         candidates = []
         for model, worker_id in self._worth_trying():
-            after = self._crossings(_with(self._hosts, model, [*self._hosts.get(model, []), worker_id]))
-            if _calls(after) < before:
-                candidates.append((_calls(after), model, worker_id, after))
+            hosts = _hosted(self._hosts, model, [*self._hosts.get(model, []), worker_id])
+            after = self._with(hosts).hops(self._name)
+            if count(after) < before - _NEARLY:
+                candidates.append((count(after), model, worker_id, after))
         candidates.sort(key=lambda found: (found[0], found[1].name, found[2]))
-        ready = [worker.worker_id for worker in ready_workers(self._snapshot)]
         return Advice(
-            workers=tuple(best_hosts(uses, self._hosts) or sorted(ready)),
+            workers=tuple(self._network.places(self._name)),
             network_calls=before,
-            calls=sum(uses.values()),
+            calls=sum(self._uses.of(self._name).values()),
             moves=tuple(self._move(now, *candidate) for candidate in candidates[:_MOST_MOVES]),
         )
 
+    def _with(self, hosts: Hosts) -> Network:
+        """Return what counts the calls if models were hosted so."""
+        return network_of(self._snapshot, self._uses, self._workers, hosts)
+
     def _worth_trying(self) -> list[tuple[ModelCall, str]]:
-        """Return models with workers that lack them and that, with them, would run the graph or one inside it.
+        """Return models with workers on which, with them, the graph or one inside it would make fewer calls.
 
         Those come first with which a worker would be furthest ahead of where the graph is best now.
         """
         found: dict[tuple[ModelCall, str], float] = {}
         for name in self._inside():
-            uses = self._uses.of(name)
-            scores = local_calls(uses, self._hosts)
-            most = max(scores.values(), default=0)
-            for model, calls in uses.items():
-                if isinstance(model, GraphCall):
-                    continue
-                there = self._hosts.get(model, ())
-                for worker_id, score in scores.items():
-                    ahead = score + calls - most
-                    if ahead >= -_NEARLY and worker_id not in there:
-                        found[model, worker_id] = max(ahead, found.get((model, worker_id), 0.0))
+            here = self._network.here(name)
+            most = max(here.values(), default=0.0)
+            for worker_id, models, gain in self._gains(name):
+                ahead = here.get(worker_id, 0.0) + gain - most
+                for model in models if ahead > _NEARLY else ():
+                    found[model, worker_id] = max(ahead, found.get((model, worker_id), 0.0))
         order = sorted(found, key=lambda one: (-found[one], one[0].name, one[0].version, one[1]))
         return order[:_MOST_TRIED]
+
+    def _gains(self, name: str) -> Iterator[tuple[str, set[ModelCall], float]]:
+        """Return how many calls of a graph one model would keep on a worker that lacks no other for them.
+
+        The model is given as the graphs ask for it: in some versions, or in any.
+        """
+        gains: defaultdict[tuple[str, str], float] = defaultdict(float)
+        asked: defaultdict[tuple[str, str], set[ModelCall]] = defaultdict(set)
+        for target, calls in self._uses.direct(name).items():
+            behind = [(one, frozenset(self._hosts.get(one, ()))) for one in self._uses.behind(name, target)]
+            for worker in self._workers:
+                lacks = {one for one, there in behind if worker.worker_id not in there and isinstance(one, ModelCall)}
+                names = {one.name for one in lacks}
+                if len(names) == 1:
+                    key = worker.worker_id, names.pop()
+                    gains[key] += calls
+                    asked[key] |= lacks
+        return ((key[0], asked[key], gain) for key, gain in gains.items())
 
     def _inside(self) -> list[str]:
         """Return the graph and all inside it."""
         found = [self._name]
         for name in found:
-            graph = graph_of(self._snapshot, name)
-            targets = (site.target for site in sites(graph)) if graph else ()
-            found += dict.fromkeys(t.name for t in targets if isinstance(t, GraphCall) and t.name not in found)
+            targets = self._uses.direct(name)
+            found += [one.name for one in targets if isinstance(one, GraphCall) and one.name not in found]
         return found
 
     def _move(
-        self, now: Mapping[str, _Crossing], calls: float, model: ModelCall, worker: str, after: Mapping[str, _Crossing]
+        self, now: Mapping[str, Hop], calls: float, model: ModelCall, worker: str, after: Mapping[str, Hop]
     ) -> Move:
-        saved = [tensor for path, crossing in now.items() if path not in after for tensor in self._tensors(crossing)]
+        saved = [tensor for path, hop in now.items() if path not in after for tensor in self._tensors(hop)]
         sizes = [_bytes(spec) for _, spec in saved]
         return Move(
             model=model.name,
@@ -172,35 +175,20 @@ class _Adviser:
         """Return whether the model may leave the workers that host it: nothing costs more then."""
         if not self._hosts.get(model):
             return False
-        moved = _with(self._hosts, model, [worker])
+        moved = self._with(_hosted(self._hosts, model, [worker]))
         others = [
             name
             for name in self._snapshot.graphs
             if name != self._name and any(used.name == model.name for used in self._uses.of(name))
         ]
-        return _calls(self._crossings(moved)) <= calls and all(
-            _calls(self._crossings(moved, name)) <= _calls(self._crossings(self._hosts, name)) for name in others
+        return count(moved.hops(self._name)) <= calls + _NEARLY and all(
+            count(moved.hops(name)) <= count(self._network.hops(name)) + _NEARLY for name in others
         )
 
-    def _crossings(self, hosts: Hosts, name: str = "") -> dict[str, _Crossing]:
-        """Return the steps whose calls go over the network, by path."""
-        return {found.path: found for found in self._crossing(name or self._name, hosts, "", 1.0, MAX_DEPTH)}
-
-    def _crossing(self, name: str, hosts: Hosts, prefix: str, times: float, depth: int) -> Iterator[_Crossing]:
-        graph = graph_of(self._snapshot, name)
-        here = next(iter(best_hosts(self._uses.of(name), hosts)), "")
-        for site in sites(graph) if graph and depth else ():
-            if runs_on(here, self._uses.behind(name, site.target), hosts):
-                continue
-            calls = times * site.calls
-            yield _Crossing(f"{prefix}{site.path}", calls, name, site.path)
-            if isinstance(site.target, GraphCall):
-                yield from self._crossing(site.target.name, hosts, f"{prefix}{site.path}/", calls, depth - 1)
-
-    def _tensors(self, crossing: _Crossing) -> Iterator[tuple[str, TensorSpec]]:
+    def _tensors(self, hop: Hop) -> Iterator[tuple[str, TensorSpec]]:
         """Return the tensors that a step takes and gives."""
-        for spec in self._typed(crossing.graph).get(crossing.step, ()):
-            yield f"{crossing.path}.{spec.name}", spec
+        for spec in self._typed(hop.graph).get(hop.step, ()):
+            yield f"{hop.path}.{spec.name}", spec
 
     def _typed(self, name: str) -> dict[str, list[TensorSpec]]:
         """Return, by step, what it takes and what it gives that somebody reads."""
@@ -219,16 +207,12 @@ class _Adviser:
         return self._types[name]
 
 
-def _with(hosts: Hosts, model: ModelCall, workers: list[str]) -> Hosts:
+def _hosted(hosts: Hosts, model: ModelCall, workers: list[str]) -> Hosts:
     """Return hosts as they would be if exactly these workers hosted a model: the version that it fixes, or all."""
     if not model.version:
         return {**hosts, **{known: workers for known in (model, *hosts) if known.name == model.name}}
     some = ModelCall(name=model.name)
     return {**hosts, model: workers, some: list(dict.fromkeys((*hosts.get(some, ()), *workers)))}
-
-
-def _calls(crossings: Mapping[str, _Crossing]) -> float:
-    return math.fsum(crossing.calls for crossing in crossings.values())
 
 
 def _bytes(spec: TensorSpec) -> int | None:

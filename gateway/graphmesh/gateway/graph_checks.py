@@ -10,17 +10,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphmesh.core.errors import FailedPrecondition, InvalidGraph
+from graphmesh.gateway.absent import absence
 from graphmesh.gateway.usage import graph_of
-from graphmesh.graph.checks.gate import choose
 from graphmesh.graph.checks.validate import type_graph
+from graphmesh.graph.gate.choose import choose
 from graphmesh.graph.spec import GraphCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from graphmesh.core.signature import Signature
-    from graphmesh.graph.checks.gate import Choice
     from graphmesh.graph.checks.validate import Typed
+    from graphmesh.graph.gate.choose import Choice
     from graphmesh.graph.spec import Graph, ModelCall
     from graphmesh.registry.snapshot import Snapshot
 
@@ -57,7 +58,7 @@ def check_delete(name: str, snapshot: Snapshot) -> None:
     if callers and name in snapshot.graphs:
         raise FailedPrecondition(
             f"graph {name!r} is called by {', '.join(callers)}; delete or change what calls it first, or delete it "
-            "nevertheless with --force (in a request: force)"
+            "nevertheless: `graphmesh graph delete --force`, `force` in a request"
         )
 
 
@@ -83,7 +84,7 @@ def typed(graph: Graph, snapshot: Snapshot, *, promised: Signature | None) -> Ty
         signature,
         graphs=lambda name: graph_of(snapshot, name),
         pinned=lambda call: _pinned(call, snapshot),
-        known={name: _absence(name, snapshot) for name in (*snapshot.models, *snapshot.graphs)},
+        known={name: absence(snapshot, name) for name in (*snapshot.models, *snapshot.graphs)},
     )
 
 
@@ -137,15 +138,6 @@ def _chosen(graph: Graph, snapshot: Snapshot, promised: Signature | None) -> Cho
         return promised if name == graph.name else snapshot.signature_of(name)
 
     return choose(graph, snapshot.served, signatures, _graphs(snapshot))
-
-
-def _absence(name: str, snapshot: Snapshot) -> str:
-    """Return why a model's signature is not known, in words; only of use if it is not."""
-    replicas = snapshot.replicas(name)
-    if not replicas:
-        return "no worker hosts it"
-    told = [f"{worker.worker_id}: {hosted.message}" for worker, hosted in replicas if hosted.message]
-    return "; ".join(told) or "it is not loaded yet"
 
 
 def _graphs(snapshot: Snapshot) -> Callable[[str], Graph | None]:

@@ -1,10 +1,10 @@
 """What each worker is sent: decided from a snapshot of the registry, pure.
 
-A worker is sent requests for its AVAILABLE models while it is READY. A graph can run on any worker, and runs best where
-most of its calls are local, so it is listed on the workers that host the most of what one request calls, nested graphs
-included (`graphmesh.graph.placing`); all of those that tie, for balance. A version that is held out of service for the
-graph does not count. A graph none of whose models is hosted is listed on every ready worker, which can say what is
-missing; one that works with no version that is served is listed on none, and the gateway says why.
+A worker is sent requests for its AVAILABLE models while it is READY. A graph can run on any worker, and is listed on
+those where one request to it makes the fewest calls over the network (`graphmesh.graph.placing.network`, by which
+`graph advise` counts, too); all of those that tie, for balance. A version that is held out of service for the graph
+does not count. A graph none of whose models is hosted is listed on every ready worker, which can say what is missing;
+one that works with no version that is served is listed on none, and the gateway says why.
 
 Two records with one address (a worker that came back under a new name before its old lease ended) are one endpoint: the
 younger record's.
@@ -17,17 +17,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graphmesh.gateway.standing import READY, pins_of
-from graphmesh.gateway.usage import uses_of
-from graphmesh.graph.placing.hosts import best_hosts, hosts_from
+from graphmesh.gateway.usage import graph_of, uses_of
+from graphmesh.graph.placing.hosts import hosts_from
+from graphmesh.graph.placing.network import Network
 from graphmesh.registry.records import ModelState, WorkerState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from graphmesh.gateway.standing import Standings
     from graphmesh.graph.placing.hosts import Hosts
+    from graphmesh.graph.placing.usage import Uses
     from graphmesh.registry.records import WorkerRecord
     from graphmesh.registry.snapshot import Snapshot
 
-__all__ = ["Endpoint", "endpoints", "hosts_of", "place_graphs", "ready_workers", "revisions"]
+__all__ = ["Endpoint", "endpoints", "hosts_of", "network_of", "place_graphs", "ready_workers", "revisions"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,22 +69,28 @@ def revisions(snapshot: Snapshot) -> dict[str, int]:
 
 def place_graphs(snapshot: Snapshot, standings: Standings) -> dict[str, tuple[str, ...]]:
     """Return the graphs that each worker is sent, sorted, by worker id; arguments as for `endpoints`."""
-    workers = [worker.worker_id for worker in ready_workers(snapshot)]
-    hosts, uses = hosts_of(snapshot), uses_of(snapshot, pins_of(standings))
+    workers = ready_workers(snapshot)
+    network = network_of(snapshot, uses_of(snapshot, pins_of(standings)), workers, hosts_of(workers))
     placed = defaultdict(list)
     for name in sorted(snapshot.graphs):
         if standings.get(name, READY).broken:
             continue
-        for worker_id in best_hosts(uses.of(name), hosts) or workers:
+        for worker_id in network.places(name):
             placed[worker_id].append(name)
     return {worker_id: tuple(names) for worker_id, names in placed.items()}
 
 
-def hosts_of(snapshot: Snapshot) -> Hosts:
-    """Return where each model, and each version of it, can be called."""
+def network_of(snapshot: Snapshot, uses: Uses, workers: Iterable[WorkerRecord], hosts: Hosts) -> Network:
+    """Return what counts the calls over the network between these workers, if they hosted this."""
+    ids = [worker.worker_id for worker in workers]
+    return Network(uses, hosts, ids, lambda name: graph_of(snapshot, name))
+
+
+def hosts_of(workers: Iterable[WorkerRecord]) -> Hosts:
+    """Return where each model, and each version of it, can be called, if these are the ready workers."""
     return hosts_from(
         (worker.worker_id, model.name, model.version)
-        for worker in ready_workers(snapshot)
+        for worker in workers
         for model in worker.models
         if model.state is ModelState.AVAILABLE
     )

@@ -26,10 +26,9 @@ from graphmesh.gateway.envoy import Envoy, stop_envoy
 from graphmesh.gateway.http import HttpShell, serve_http
 from graphmesh.gateway.management import MeshManagement
 from graphmesh.gateway.probe import is_ready
+from graphmesh.gateway.publishing import Publisher
 from graphmesh.gateway.registration import stay_registered
-from graphmesh.gateway.standing import Watch
 from graphmesh.gateway.view import View
-from graphmesh.gateway.xds_resources import build
 from graphmesh.gateway.xds_server import DiscoveryServer
 from graphmesh.registry import HoldPolicy, Registry, connect
 
@@ -123,7 +122,6 @@ class Gateway:
 
     async def _follow(self) -> None:
         """Publish what the registry holds, from the first time it answers."""
-        watch = Watch()
         mirror = self._registry.mirror(hold=HoldPolicy(probe=is_ready))
         async with contextlib.AsyncExitStack() as stack:
             while self._view.mirror is None:
@@ -132,10 +130,7 @@ class Gateway:
                 except RegistryUnavailable as error:
                     logger.warning("registry not read yet error=%s", error.message)
                     await asyncio.sleep(_RETRY_S)
-            async for snapshot in mirror.changes():
-                standings = await asyncio.to_thread(watch.update, snapshot)
-                self._view.standings = standings
-                self._discovery.publish(await asyncio.to_thread(build, snapshot, standings, self._config.sockets))
+            await Publisher(self._view, self._discovery, self._config.sockets).follow(mirror.changes())
 
     async def _start(self) -> None:
         """Have an Envoy: the one that runs already, or a new one once there is something to tell it."""

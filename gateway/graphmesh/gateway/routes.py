@@ -94,7 +94,8 @@ _CONTROL_TIMEOUT_S = 15.0
 _AS_CALLED: Json = {"grpc_timeout_header_max": seconds(0)}
 """The duration that `grpc-timeout` says."""
 _HINT = (
-    "no such path; models are called at POST /v1/models/{model}:predict and /v2/models/{model}/infer, "
+    "no such path; models are called at POST /v1/models/{model}:predict, /v1/models/{model}:predictStream and "
+    "/v2/models/{model}/infer, "
     "the mesh is described at GET /v1/models, /v1/graphs, /v1/workers and /v1/status"
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -52,14 +53,14 @@ class MeshServicer(mesh_service_pb2_grpc.MeshServiceServicer):
         _: Any,  # noqa: ANN401
     ) -> mesh_service_pb2.ListModelsResponse:
         """List models and graphs by name."""
-        shown = self._shown()
+        shown = await self._shown()
         names, token = page(shown.names, size=request.page_size, token=request.page_token)
         return mesh_service_pb2.ListModelsResponse(models=map(shown.model, names), next_page_token=token)
 
     @answers
     async def GetModel(self, request: mesh_service_pb2.GetModelRequest, _: Any) -> mesh_service_pb2.Model:  # noqa: ANN401, N802
         """Return one model or graph."""
-        shown = self._shown()
+        shown = await self._shown()
         if request.name not in shown.names:
             raise reason(shown.snapshot, request.name)
         return shown.model(request.name)
@@ -67,7 +68,7 @@ class MeshServicer(mesh_service_pb2_grpc.MeshServiceServicer):
     @answers
     async def ScaleModel(self, request: mesh_service_pb2.ScaleModelRequest, _: Any) -> mesh_service_pb2.Model:  # noqa: ANN401, N802
         """Set how many replicas are kept."""
-        shown = self._shown()
+        shown = await self._shown()
         if request.name in shown.snapshot.graphs:
             raise FailedPrecondition(f"{request.name!r} is a graph; scale the models it calls")
         if request.replicas < 1:
@@ -115,10 +116,10 @@ class MeshServicer(mesh_service_pb2_grpc.MeshServiceServicer):
             unready_graphs=len(unready),
         )
 
-    def _shown(self) -> Shown:
-        """Return what there is now; made once a snapshot, not once a page."""
+    async def _shown(self) -> Shown:
+        """Return what there is now; made once a snapshot, and in a thread, since it places all graphs."""
         snapshot, standings = self._view.current(), self._view.standings
         last = self._last
         if last is None or last.snapshot is not snapshot or last.standings is not standings:
-            last = self._last = Shown(snapshot, standings)
+            last = self._last = await asyncio.to_thread(Shown, snapshot, standings)
         return last

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from graphmesh.gateway.absent import reason
 from graphmesh.gateway.usage import graph_of
-from graphmesh.graph.checks.choices import Gate
-from graphmesh.graph.checks.gate import Choice
+from graphmesh.graph.gate.choices import Gate
+from graphmesh.graph.gate.choose import Choice
 from graphmesh.graph.spec import Fallback, GraphCall, Join, Parallel, Race
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from graphmesh.core.signature import Signature
-    from graphmesh.graph.checks.gate import Held
+    from graphmesh.graph.gate.choose import Held
     from graphmesh.graph.spec import Graph, Node, Target
     from graphmesh.registry.snapshot import Snapshot
 

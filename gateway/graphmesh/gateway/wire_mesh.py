@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from graphmesh.gateway.standing import Standings
-    from graphmesh.graph.checks.gate import Held
+    from graphmesh.graph.gate.choose import Held
     from graphmesh.registry.records import WorkerRecord
     from graphmesh.registry.snapshot import Snapshot
 
@@ -54,6 +54,10 @@ class Shown:
         (self._fill_graph if message.graph else self._fill_model)(message)
         return message
 
+    def _digest(self, name: str) -> str:
+        signature = self.snapshot.signature_of(name)
+        return "" if signature is None else signature.digest
+
     def _fill_graph(self, message: mesh_service_pb2.Model) -> None:
         message.problem = self.standings.get(message.name, READY).problem
         message.revision = self.snapshot.graphs[message.name].revision
@@ -69,6 +73,12 @@ class Shown:
         name, snapshot = message.name, self.snapshot
         if name in snapshot.models:
             message.spec.CopyFrom(model_pb2.ModelSpec.FromString(encode_model(snapshot.models[name])))
+        told = {self._digest(name)}
+        for _, replica in snapshot.replicas(name):
+            signature = snapshot.signatures.get(replica.signature_digest)
+            if signature is not None and signature.digest not in told:
+                told.add(signature.digest)
+                message.other_signatures.append(signature_to_wire(signature))
         for worker in dict.fromkeys(worker.worker_id for worker, _ in snapshot.replicas(name)):
             for hosted in worker_to_wire(snapshot.workers[worker]).models:
                 if hosted.name == name:
