@@ -13,6 +13,7 @@ from graphmesh.cli.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.cli.conftest import FakeGateway
 
@@ -41,15 +42,26 @@ def replica(state: str, message: str = "") -> dict[str, Any]:
     return {"worker_id": "w-1", "model": {"state": state, "message": message}}
 
 
-def test_a_machine_without_a_mesh(doctor: Callable[..., tuple[int, Findings]]) -> None:
+def test_a_machine_without_a_mesh(graphmesh: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No mesh is no problem, only a note that says how to start one; the machine's parts are looked at."""
     address = f"127.0.0.1:{free_port()}"
-    code, findings = doctor(address)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GRAPHMESH_GATEWAY_ADDRESS", raising=False)
+    monkeypatch.setattr("graphmesh.cli.gateway._USUAL", address)
+    code, out, _ = graphmesh("doctor", "-o", "json")
+    findings = {f["check"]: (f["verdict"], f["detail"]) for f in json.loads(out)["findings"]}
     assert findings["mesh"] == ("note", f"none at {address}; start one with: graphmesh up")
     assert {"python", "envoy", "etcd binary", "disk", "extra tracing", "demo's models"} <= findings.keys()
     assert findings["envoy"][0] == "ok"
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*", findings["envoy"][1])
     assert (code == 1) == any(verdict == "problem" for verdict, _ in findings.values())
+
+
+def test_a_mesh_that_was_named(doctor: Callable[..., tuple[int, Findings]]) -> None:
+    """One that does not answer is a problem, and the exit code is that of `status`."""
+    address = f"127.0.0.1:{free_port()}"
+    code, findings = doctor(address)
+    assert (code, findings["mesh"]) == (3, ("problem", f"none at {address}; start one with: graphmesh up"))
 
 
 def test_what_is_not_installed(doctor: Callable[..., tuple[int, Findings]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,6 +101,14 @@ def test_a_healthy_mesh(doctor: Callable[..., tuple[int, Findings]], fake_gatewa
     assert code == 0
 
 
+def test_a_reload_that_failed(doctor: Callable[..., tuple[int, Findings]], fake_gateway: FakeGateway) -> None:
+    """A model that goes on with what it had is named, with why: it would not start again."""
+    replicas = [replica("MODEL_STATE_AVAILABLE", "reload failed: SyntaxError"), replica("MODEL_STATE_LOADING", "soon")]
+    fake_gateway.answers(mesh(models=[{"name": "slow", "replicas": replicas}]))
+    code, findings = doctor(fake_gateway.address)
+    assert (code, findings["model slow"]) == (1, ("problem", "w-1: reload failed: SyntaxError"))
+
+
 def test_a_mesh_in_trouble(doctor: Callable[..., tuple[int, Findings]], fake_gateway: FakeGateway) -> None:
     """An etcd that is away, a model that failed to load and one that nobody hosts are problems."""
     failed = {"name": "bad", "replicas": [replica("MODEL_STATE_FAILED", "bad.onnx: not a model")]}
@@ -123,5 +143,5 @@ def test_etcd_that_does_not_answer(doctor: Callable[..., tuple[int, Findings]]) 
     """An etcd that was asked for and is not there is a problem that names it."""
     etcd = f"127.0.0.1:{free_port()}"
     code, findings = doctor(f"127.0.0.1:{free_port()}", "--etcd", etcd)
-    assert (code, findings["etcd"][0]) == (1, "problem")
+    assert (code, findings["etcd"][0]) == (3, "problem")
     assert etcd in findings["etcd"][1]

@@ -64,11 +64,17 @@ class _Mesh(mesh_service_pb2_grpc.MeshServiceServicer):
         self.digests: dict[str, str] = {}
         self.held: list[mesh_service_pb2.HeldVersion] = []
         self.signature = SIGNATURE
+        self.signatures: dict[str, Signature] = {}
+        self.problem = ""
 
     def ListModels(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802 - the protocol's
         answer = mesh_service_pb2.ListModelsResponse()
         for name, workers in self.hosts.items():
-            found = answer.models.add(name=name, graph=name == "page", signature=signature_to_wire(self.signature))
+            newest = self.signatures.get(name, self.signature)
+            found = answer.models.add(name=name, graph=name == "page", signature=signature_to_wire(newest))
+            if newest is not self.signature:
+                found.other_signatures.append(signature_to_wire(self.signature))
+            found.problem = self.problem if found.graph else ""
             for worker in workers:
                 version = self.versions.get((name, worker), "1")
                 hosted = model_pb2.HostedModel(
@@ -183,8 +189,10 @@ def test_the_plan(graphmesh: Run, control: _Mesh) -> None:
         "graph page on w1\n"
         "\n"
         "1  find, read: here, fused\n"
+        "   find: runs model find@1\n"
+        "   read/small: runs model small@1\n"
         "   read/big: on w2 or w3, through a gateway\n"
-        "     calls model big\n"
+        "     calls model big@1\n"
         "     sends find.y: FP32 (8,), 32 B\n"
         + ("     gets  read/big.y: FP32 (8,), 32 B\n" if "read/big.y" in out else "")
         + "\n"
@@ -218,7 +226,7 @@ def test_the_plan_keeps_to_versions(graphmesh: Run, control: _Mesh) -> None:
     )
     plan = json.loads(graphmesh("graph", "explain", "page", "-o", "json")[1])
     assert [(one["target"], one["version"]) for one in plan["segments"][0]["crossings"]] == [
-        ("big", ""),
+        ("big", "1"),
         ("small", "7"),
     ]
 
@@ -227,14 +235,36 @@ def test_the_plan_of_an_older_revision(graphmesh: Run, control: _Mesh) -> None:
     """What is held for the live revision says nothing of others."""
     control.held = _held("7")
     control.page.live = False
-    assert "read/small" not in graphmesh("graph", "explain", "page", "--revision", "3")[1]
+    assert "read/small: runs model small@1\n" in graphmesh("graph", "explain", "page", "--revision", "3")[1]
 
 
-def test_types_of_another_version_are_not_guessed(graphmesh: Run, control: _Mesh) -> None:
-    """The mesh tells the newest version's signature; one that differs from it is shown as unknown."""
+def test_types_are_those_of_the_versions_that_the_graph_uses(graphmesh: Run, control: _Mesh) -> None:
+    """With a newer version held, the graph is typed with the older one, as the contract gate chose it."""
+    held = Signature(inputs=(types(x="FP32 (8,)")["x"],), outputs=(types(y="INT64 (8,)")["y"],))
+    control.signatures, control.digests = {"small": held}, {"2": held.digest}
+    control.hosts["small"], control.versions = ["w1", "w4"], {("small", "w4"): "2"}
+    control.held = [mesh_service_pb2.HeldVersion(model="small", version="2", graph="page", used_version="1")]
+    assert "     sends find.y: FP32 (8,), 32 B\n" in graphmesh("graph", "explain", "page")[1]
+    assert "   read/small: runs model small@1\n" in graphmesh("graph", "explain", "page")[1]
+    assert "  x <- find.y: FP32 (8,)\n" in graphmesh("graph", "show", "page")[1]
+    (crossing,) = json.loads(graphmesh("graph", "explain", "page", "-o", "json")[1])["segments"][0]["crossings"]
+    assert [one["type"] for one in crossing["sends"]] == ["FP32 (8,)"]
+    assert [one["type"] for one in crossing["receives"]] == ["FP32 (8,)"]
+
+
+def test_types_that_nobody_tells_are_not_guessed(graphmesh: Run, control: _Mesh) -> None:
+    """A version whose signature is not told is shown as of unknown type."""
     control.held, control.digests = _held("7"), {"7": "0" * 64}
     control.hosts["small"], control.versions = ["w1", "w4"], {("small", "w4"): "7"}
     assert "sends find.y, of unknown type\n" in graphmesh("graph", "explain", "page")[1]
+
+
+def test_a_graph_that_is_not_ready_says_why(graphmesh: Run, control: _Mesh) -> None:
+    """With the edge, as other commands do; how a worker that is named would run it is still told."""
+    control.problem, control.hosts["page"] = "edge find.y -> read.x: INT64 (8,) does not fit FP32 (8,)", []
+    code, _, err = graphmesh("graph", "explain", "page")
+    assert (code, err) == (1, f"graphmesh: graph 'page' is not ready: {control.problem}\n")
+    assert graphmesh("graph", "explain", "page", "--worker", "w2")[0] == 0
 
 
 def test_nobody_can_run_it(graphmesh: Run, control: _Mesh) -> None:

@@ -110,7 +110,8 @@ def test_what_is_asked_of_the_gateway(infer: Run, fake_gateway: FakeGateway) -> 
         (("M",), "a model or graph name must match"),
         (("../v2",), "a model or graph name must match"),
         (("m", "--version", "one"), "a version must match"),
-        (("m", "--timeout", "0"), "Invalid value for '--timeout'"),
+        (("m", "--timeout", "0"), "graphmesh: --timeout must be from 0.001 to 1000000 seconds, got 0\n"),
+        (("m", "--timeout", "inf"), "graphmesh: --timeout must be from 0.001 to 1000000 seconds, got inf\n"),
     ],
 )
 def test_mistakes_are_found_before_calling(
@@ -161,8 +162,20 @@ def test_a_waterfall_is_written_on_request(infer: Run, fake_gateway: FakeGateway
     assert (code, "Step" in out, err) == (0, False, f"waterfall: {tmp_path}/call.html\n")
     assert fake_gateway.requests[-1][1]["x-graphmesh-explain"] == "1"
     assert "<b>read</b>" in (tmp_path / "call.html").read_text()
-    code, _, err = infer("m", "--explain-html", str(tmp_path / "none" / "call.html"))
-    assert (code, err) == (2, f"graphmesh: {tmp_path}/none/call.html: cannot be written: No such file or directory\n")
+
+
+def test_what_cannot_be_written_is_said_before_the_call(infer: Run, fake_gateway: FakeGateway, tmp_path: Path) -> None:
+    """A file that is there already is replaced only with --force; nothing is sent otherwise."""
+    page = tmp_path / "call.html"
+    page.write_text("mine")
+    for file, why in ((page, "is there already"), (tmp_path / "none" / "x", "cannot be written: No such file")):
+        code, _, err = infer("m", "--explain-html", str(file))
+        assert (code, err.startswith(f"graphmesh: {file}: {why}")) == (2, True)
+    assert infer("m", "--record", str(tmp_path / "none" / "x"))[0] == 2
+    assert (fake_gateway.requests, page.read_text()) == ([], "mine")
+    fake_gateway.answers({"outputs": {"y": 1}, "explain": {"graph": "g", "duration_ms": 1.0, "nodes": [NODE]}})
+    assert infer("m", "--explain-html", str(page), "--force")[0] == 0
+    assert "<b>read</b>" in page.read_text()
 
 
 @pytest.mark.parametrize(
@@ -234,6 +247,12 @@ def test_answers_of_a_stream(streaming: Run, fake_gateway: FakeGateway, tmp_path
     code, out, _ = streaming(answers, "-o", "json")
     assert (code, [json.loads(line) for line in out.splitlines()]) == (0, answers)
     assert streaming(answers[1:], "-o", "yaml")[1] == "---\nmodel: m\noutputs:\n  y: 2\n"
+
+
+def test_a_stream_without_answers(streaming: Run) -> None:
+    """It is said, beside the output, which stays empty."""
+    assert streaming([]) == (0, "", "0 answers\n")
+    assert streaming([], "-o", "json") == (0, "", "")
 
 
 def test_a_stream_that_fails(streaming: Run, fake_gateway: FakeGateway) -> None:

@@ -136,6 +136,7 @@ def test_detached_beside_a_running_mesh(tmp_path: Path) -> None:
     [
         ("write('failed', 'port 8000 is taken')", "^port 8000 is taken$"),
         ("print('graphmesh: the error', flush=True)", "^the error$"),
+        ("print('graphmesh: two\\n- a\\n- b', flush=True)", "^two\n- a\n- b$"),
         ("pass", "graphmesh up ended with exit code 4; see .*up.log"),
     ],
 )

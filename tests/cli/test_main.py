@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from graphmesh.cli import control
+from graphmesh.cli import gateway
 from graphmesh.cli import main as module
 from graphmesh.cli.main import cli, exit_code
 from graphmesh.cli.ports import free_port
@@ -172,7 +172,7 @@ def test_the_mesh_of_this_folder(
     monkeypatch.chdir(tmp_path / "models")  # as git does: a folder around counts
     assert graphmesh("infer", "m")[0] == 0
     write_state(run_dir, MeshState(supervisor=me, phase="failed", gateway=fake_gateway.address))
-    assert control._gateway() == "127.0.0.1:8000"
+    assert gateway._gateway() == "127.0.0.1:8000"
 
 
 def test_every_option_has_a_variable_named_after_its_flag() -> None:
@@ -195,6 +195,17 @@ def test_version(graphmesh: Run) -> None:
     """`version` and `--version` say the same."""
     assert graphmesh("version") == (0, f"{software_version()}\n", "")
     assert software_version() in graphmesh("--version")[1]
+
+
+@pytest.mark.parametrize("group", [(), ("graph",), ("model",)])
+def test_lists_of_commands_fit(graphmesh: Run, monkeypatch: pytest.MonkeyPatch, group: tuple[str, ...]) -> None:
+    """In 80 columns each command has one line, which is not cut."""
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = graphmesh(*group, "--help")
+    lines = out.partition("Commands:\n")[2].splitlines()
+    assert code == 0
+    assert lines
+    assert all(line.endswith(".") and not line.endswith("...") and line[2] != " " for line in lines)
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("graph", "-h"), ("worker", "--help")])

@@ -53,6 +53,7 @@ def test_all_fields(write: Write, tmp_path: Path) -> None:
               - name: text
                 replicas: 2
                 labels: {zone: a}
+                cache_mib: 64
                 models:
                   - {name: m, source: "m.py:M", version: "3", instances: 4, parameters: {k: [1, 2]}}
             graphs: [graph.yaml]
@@ -62,7 +63,7 @@ def test_all_fields(write: Write, tmp_path: Path) -> None:
     (worker,) = mesh.workers
     (model,) = worker.models
     assert (mesh.mesh, mesh.gateway) == ("shop", GatewayEntry(bind="0.0.0.0", port=80, grpc_port=0, metrics_port=0))  # noqa: S104
-    assert (worker.name, worker.replicas, worker.labels) == ("text", 2, {"zone": "a"})
+    assert (worker.name, worker.replicas, worker.labels, worker.cache_mib) == ("text", 2, {"zone": "a"}, 64)
     assert (model.source, model.version, model.instances) == (f"{tmp_path}/m.py:M", "3", 4)
     assert model.parameters == {"k": [1, 2]}
     assert mesh.graphs == [str(tmp_path / "graph.yaml")]
@@ -160,8 +161,9 @@ def test_models_are_listed_once(write: Write) -> None:
         (one_model("{name: m, source: a.onnx, warmup: gone.jsonl}"), "warmup: .*gone.jsonl cannot be read"),
         (one_model("{name: m, source: a.onnx, warmup: mesh.yaml}"), "warmup: line 1 of .*mesh.yaml must be a JSON"),
         ("workers: [{name: a, models: [], replicas: 0}]", "worker 'a': replicas must be at least 1, got 0"),
+        ("workers: [{name: a, models: [], cache_mib: -1}]", "worker 'a': cache_mib must not be negative, got -1"),
         ("workers: [{name: a/b, models: []}]", "must match"),
-        ("workers: [{name: a, models: []}, {name: a, models: []}]", r"different names, got \['a', 'a'\]"),
+        ("workers: [{name: a, models: []}, {name: a, models: []}]", "different names, got a, a$"),
         (one_model("{name: m, source: a.onnx}, {name: m, source: b.onnx}"), "worker 'w': models must have different"),
         (
             "workers: [{name: a, models: [{name: m, source: x}]}, {name: b, models: [{name: m, source: y}]}]",

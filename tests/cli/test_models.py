@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from graphmesh.cli.models import _broken_since, _described, _error, _trouble, _unready, held_row, ready
+from graphmesh.cli.models import _broken_since, _change, _described, _error, _trouble, _unready, held_row, ready
 from graphmesh.core.errors import Unavailable
 from graphmesh.v1 import mesh_service_pb2, model_pb2
 
@@ -63,12 +63,45 @@ def test_answers_that_are_not_the_meshs() -> None:
             _error(body, "g")
 
 
+def test_a_load_of_the_same_types_is_not_waited_after(
+    fake_gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Graphs are looked at again only if there are any and the model's types changed."""
+    hosted = {"model": {"version": "1", "state": "MODEL_STATE_AVAILABLE", "signature_digest": "a"}}
+    models: list[dict[str, Any]] = [{"name": "m", "replicas": [hosted]}, {"name": "g", "graph": True}]
+    listed = iter([models, models, models, [{**models[0], "replicas": []}, models[1]], models[:1], []])
+    monkeypatch.setattr("graphmesh.cli.models._listed", lambda _: next(listed))
+    monkeypatch.setattr("graphmesh.cli.models._unready", lambda _: {})
+    monkeypatch.setattr("graphmesh.cli.models._get", lambda *_: mesh_service_pb2.Model(name="m"))
+    looked: list[object] = []
+
+    def broken(before: object, _: object) -> dict[str, str]:
+        looked.append(before)
+        return {"g": "edge a.y -> b.x"}
+
+    monkeypatch.setattr("graphmesh.cli.models._broken_since", broken)
+    for expected in (0, 1, 1):
+        _change("m", "load", fake_gateway.address, "table")
+        assert len(looked) == expected
+    assert "graph g is no longer ready: edge a.y -> b.x" in capsys.readouterr().err
+
+
+def test_a_stream_is_shown(graphmesh: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model's rows say that it answers with several."""
+    model = mesh_service_pb2.Model(name="tell")
+    model.signature.streaming = True
+    monkeypatch.setattr("graphmesh.cli.models._get", lambda *_: model)
+    assert graphmesh("models", "tell")[1].splitlines()[1].split(maxsplit=1) == ["answers", "a stream of them"]
+
+
 def test_how_replicas_are_shown() -> None:
     """A replica's line has version, state, memory and message; trouble names the workers that have any."""
     good = model_pb2.HostedModel(version="1", state=model_pb2.MODEL_STATE_AVAILABLE, memory_bytes=5 << 20)
     kept = model_pb2.HostedModel(version="1", state=model_pb2.MODEL_STATE_AVAILABLE, message="reload failed: x")
     gone = model_pb2.HostedModel(version="2", state=model_pb2.MODEL_STATE_UNLOADED)
     assert _described(good) == "version 1, available, 5 MiB"
+    small = model_pb2.HostedModel(version="1", state=model_pb2.MODEL_STATE_AVAILABLE, memory_bytes=4096)
+    assert _described(small) == "version 1, available, 4 KiB"
     assert _described(kept) == "version 1, available: reload failed: x"
     model = mesh_service_pb2.Model(name="m")
     for number, hosted in enumerate((good, kept, gone)):

@@ -44,11 +44,16 @@ def test_another_mesh_has_the_port(fake_gateway: FakeGateway) -> None:
     fake_gateway.answers({"mesh": "shop"})
     port = int(fake_gateway.address.rpartition(":")[2])
     gateway = GatewayEntry(port=port, grpc_port=0, metrics_port=free_port())
-    with pytest.raises(StartFailed, match=rf"port {port} on 127.0.0.1 must be free, but another mesh.*--port 0$"):
+    with pytest.raises(
+        StartFailed,
+        match=rf"port {port} on 127.0.0.1 must be free, but another mesh.*--port 0, or gateway.port in mesh.yaml$",
+    ):
         check_ports(gateway)
     fake_gateway.answers({})
     gateway = GatewayEntry(port=free_port(), grpc_port=port, metrics_port=0)
-    with pytest.raises(StartFailed, match=r"something else listens there.*others: --grpc-port 0$"):
+    with pytest.raises(
+        StartFailed, match=r"something else listens there.*others: --grpc-port 0, or gateway.grpc_port in mesh.yaml$"
+    ):
         check_ports(gateway)
 
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
 
-from graphmesh.cli.graphs import load_graphs
+from graphmesh.cli.graph_load import load_graphs
 from graphmesh.cli.mesh_file import GatewayEntry, MeshFile
 from graphmesh.cli.up import Up, UpOptions
 from graphmesh.core.errors import InvalidRequest, StartFailed
 from graphmesh.v1 import graph_pb2, graph_service_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -94,3 +95,18 @@ def test_a_file_that_is_no_graph(tmp_path: Path) -> None:
     (tmp_path / "no.yaml").write_text("name: [")
     with pytest.raises(InvalidRequest, match=r"no\.yaml"):
         load_graphs([str(tmp_path / "no.yaml")])
+
+
+def test_files_and_ports_are_looked_at_before_a_mesh_is_detached(
+    graphmesh: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is wrong is told here, once, with the exit code of its kind; no process is started that would log it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("graphmesh.cli.local.start_detached", None)
+    (tmp_path / "bad.yaml").write_text("name: b\nnodes: {a: {modle: m}, b: {modle: m}}\noutputs: {y: a.y}\n")
+    (tmp_path / "mesh.yaml").write_text("{graphs: [bad.yaml], gateway: {grpc_port: 0, metrics_port: 0}}")
+    code, _, errors = graphmesh("up", "--detach", "--port", "0")
+    assert (code, errors.count("mistakes\n- ")) == (2, 1)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, _, errors = graphmesh("up", "--detach", "--port", str(taken.getsockname()[1]))
+    assert (code, "or gateway.port in mesh.yaml" in errors) == (4, True)

@@ -68,6 +68,20 @@ def test_bars_have_what_a_terminal_leaves_them(
         assert max(map(len, re.findall("-+", capsys.readouterr().out))) == width
 
 
+def test_notes_are_wrapped(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No line is wider than the terminal; into a pipe a row is one line without blanks at its end."""
+    nodes = [called("step", 0, 44, notes={"why": "one reason after the other " * 5})]
+    draw_waterfall(DOCUMENT | {"nodes": nodes})
+    piped = capsys.readouterr().out.splitlines()
+    assert (len(piped), [line for line in piped if line != line.rstrip()]) == (3, [])
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    draw_waterfall(DOCUMENT | {"nodes": nodes})
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in capsys.readouterr().out.splitlines()]
+    assert max(map(len, lines)) <= 80
+    assert sum(line.count("reason") for line in lines) == 5
+
+
 def test_nothing_to_draw(capsys: pytest.CaptureFixture[str]) -> None:
     """A document without steps, or without times, is a table without bars."""
     draw_waterfall({"nodes": []})

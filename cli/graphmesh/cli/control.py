@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
-import click
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.json_format import MessageToDict
 
-from graphmesh.cli.state import nearest_run_dir, read_state
 from graphmesh.client import ControlClient
 
 if TYPE_CHECKING:
@@ -17,26 +15,9 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-__all__ = ["as_document", "ask", "ask_for_all", "gateway_option"]
+__all__ = ["as_document", "ask", "ask_for_all"]
 
-_USUAL = "127.0.0.1:8000"
 _WIDE = frozenset({FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64})
-
-
-def _gateway() -> str:
-    """Return the gateway of the mesh that runs from this folder or one around it, else where one usually is."""
-    state = read_state(nearest_run_dir())
-    return _USUAL if state is None or state.phase == "failed" else state.gateway
-
-
-gateway_option: Callable[[Any], Any] = click.option(
-    "--gateway",
-    default=_gateway,
-    show_default=_USUAL,
-    metavar="HOST:PORT",
-    help="The mesh's gateway; default: that of the mesh in the .graphmesh of this folder or one around it, if any.",
-    envvar="GRAPHMESH_GATEWAY_ADDRESS",
-)
 
 
 def as_document(message: Message) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import psutil
 
-from graphmesh.cli.control import gateway_option
+from graphmesh.cli.gateway import gateway_option, is_named
 from graphmesh.cli.http import get
 from graphmesh.cli.output import emit, output_option
 from graphmesh.core.errors import GraphmeshError
@@ -51,13 +51,19 @@ class Finding:
 @click.option("--etcd", multiple=True, metavar="HOST:PORT", help="Also check this etcd.")
 @gateway_option
 @output_option
-def doctor(etcd: tuple[str, ...], gateway: str, output: str) -> None:
-    """Check this machine and the mesh, and say what to mend. Exit code 1 if there is a problem."""
-    findings = [*_machine(), *_mesh(gateway), *_etcd(etcd)]
+@click.pass_context
+def doctor(context: click.Context, etcd: tuple[str, ...], gateway: str, output: str) -> None:
+    """Check this machine and the mesh, and say what to mend.
+
+    Exit code 1 if there is a problem, 3 if it is that no mesh answers at the gateway that was named.
+    """
+    away = _away(gateway, named=is_named(context))
+    findings = [*_machine(), *_mesh(gateway, away), *_etcd(etcd)]
     rows = [(finding.verdict, finding.check, finding.detail) for finding in findings]
     emit(output, {"findings": [asdict(f) for f in findings]}, columns=("Verdict", "Check", "Detail"), rows=rows)
-    if any(finding.verdict == "problem" for finding in findings):
-        sys.exit(1)
+    problems = [finding for finding in findings if finding.verdict == "problem"]
+    if problems:
+        sys.exit(3 if away in problems else 1)
 
 
 def _machine() -> Iterator[Finding]:
@@ -113,7 +119,12 @@ def _version(said: str) -> str:
     return next((part for part in text.split("/") if "." in part), text)
 
 
-def _mesh(gateway: str) -> Iterator[Finding]:
+def _away(gateway: str, *, named: bool) -> Finding:
+    """Return what is found if nothing listens at a gateway: to a mesh that was not named, there may be none yet."""
+    return Finding("mesh", "problem" if named else "note", f"none at {gateway}; start one with: graphmesh up")
+
+
+def _mesh(gateway: str, away: Finding) -> Iterator[Finding]:
     host, _, port = gateway.rpartition(":")
     answer = get(f"http://{gateway}/v1/status", timeout_s=3)
     status = _json(answer.body) if answer.status == HTTPStatus.OK else None
@@ -123,12 +134,8 @@ def _mesh(gateway: str) -> Iterator[Finding]:
     taken = False
     with contextlib.suppress(OSError), socket.create_connection((host.strip("[]"), port), timeout=1):
         taken = True
-    detail = (
-        f"something else listens on {gateway}; choose another with --port"
-        if taken
-        else f"none at {gateway}; start one with: graphmesh up"
-    )
-    yield Finding("mesh", "problem" if taken else "note", detail)
+    taken_by = f"something else listens on {gateway}; choose another with `graphmesh up --port` or --gateway"
+    yield Finding("mesh", "problem", taken_by) if taken else away
 
 
 def _json(body: bytes) -> dict[str, Any] | None:
@@ -150,11 +157,11 @@ def _status(status: dict[str, object], gateway: str) -> Iterator[Finding]:
         yield from _contracts(model)
         if model.get("graph"):
             continue
-        failed = [r for r in model.get("replicas", []) if r["model"].get("state") == "MODEL_STATE_FAILED"]
-        for replica in failed:
-            yield Finding(
-                f"model {model['name']}", "problem", f"{replica['worker_id']}: {replica['model'].get('message')}"
-            )
+        for replica in model.get("replicas", []):
+            hosted = replica["model"]
+            reload_failed = hosted.get("state") == "MODEL_STATE_AVAILABLE" and hosted.get("message")
+            if reload_failed or hosted.get("state") == "MODEL_STATE_FAILED":
+                yield Finding(f"model {model['name']}", "problem", f"{replica['worker_id']}: {hosted.get('message')}")
         if not model.get("replicas"):
             yield Finding(f"model {model['name']}", "problem", "no replica; start a worker that hosts it")
 

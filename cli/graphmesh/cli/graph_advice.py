@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from graphmesh.cli.control import as_document, ask, gateway_option
-from graphmesh.cli.output import emit, output_option
+from graphmesh.cli.control import as_document, ask
+from graphmesh.cli.gateway import gateway_option
+from graphmesh.cli.output import emit, is_table, output_option
 from graphmesh.v1 import graph_service_pb2
 
 __all__ = ["advise"]
@@ -14,7 +15,7 @@ _SHOWN = 4
 """Tensors that a row names."""
 
 
-@click.command()
+@click.command(short_help="Tell which model hosted elsewhere would save calls.")
 @click.argument("name")
 @gateway_option
 @output_option
@@ -30,7 +31,7 @@ def advise(name: str, gateway: str, output: str) -> None:
     """  # noqa: D301 - click reads the backspace as: keep these lines
     request = graph_service_pb2.AdviseGraphRequest(name=name)
     found: graph_service_pb2.AdviseGraphResponse = ask(gateway, lambda client: client.graphs.AdviseGraph, request)
-    if output == "table":
+    if is_table(output):
         click.echo(_where(found))
         if not found.moves:
             click.echo("nothing to move" if not found.network_calls else "no single model would save a call")
@@ -46,7 +47,7 @@ def advise(name: str, gateway: str, output: str) -> None:
         for move in found.moves
     ]
     columns = ("Do", "Where", "Network calls", "Tensors that stay", "Effect")
-    emit(output, as_document(found), columns=columns, rows=rows)
+    emit(output, as_document(found), columns=columns, rows=rows, least=("Tensors that stay", "Where"))
 
 
 def _where(found: graph_service_pb2.AdviseGraphResponse) -> str:

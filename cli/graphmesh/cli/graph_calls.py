@@ -72,25 +72,29 @@ def known(gateway: str) -> Mesh:
         graphs=graphs.get,
         pins=pins,
         signatures=_Signatures(models),
+        problems={model.name: model.problem for model in models if model.problem},
     )
 
 
 class _Signatures:
-    """The signatures that the mesh tells: of each model that of its newest version."""
+    """The signatures that the mesh tells: of each model those of all its versions."""
 
     def __init__(self, models: Iterable[mesh_service_pb2.Model]) -> None:
         self._newest: dict[str, Signature] = {}
         self._digests: dict[Target, str] = {}
+        self._told: dict[str, Signature] = {}
         for model in models:
+            told = [signature_from_wire(one) for one in model.other_signatures]
             if model.HasField("signature"):
                 self._newest[model.name] = signature_from_wire(model.signature)
+                told.append(self._newest[model.name])
+            self._told.update((one.digest, one) for one in told)
             for hosted in (replica.model for replica in model.replicas if replica.model.signature_digest):
                 call = ModelCall(name=model.name, version=hosted.version)
                 self._digests.setdefault(call, hosted.signature_digest)
 
     def __call__(self, target: Target) -> Signature | None:
-        """Return what a target takes and gives; None for a version that differs from the newest: it is not told."""
-        found = self._newest.get(target.name)
-        if found is None or isinstance(target, GraphCall) or not target.version:
-            return found
-        return found if self._digests.get(target) == found.digest else None
+        """Return what a target takes and gives; None if that is not known."""
+        if isinstance(target, GraphCall) or not target.version:
+            return self._newest.get(target.name)
+        return self._told.get(self._digests.get(target, ""))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from graphmesh.cli.out_files import check_writable, force_option, write_file
 from graphmesh.cli.output import emit
 from graphmesh.core.errors import InvalidRequest
 from graphmesh.graph.forms.imports import KINDS, Imported, read
@@ -14,7 +15,7 @@ from graphmesh.graph.forms.text import dump_textproto, dump_yaml
 __all__ = ["import_"]
 
 
-@click.command("import")
+@click.command("import", short_help="Print a graph of another server as one of ours.")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--kind",
@@ -26,7 +27,7 @@ __all__ = ["import_"]
     "--as", "form", type=click.Choice(["yaml", "textproto"]), default="yaml", show_default=True, help="Its form."
 )
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the graph to this file.")
-@click.option("--force", is_flag=True, help="Replace the file of --out if it is there already.")
+@force_option("--out")
 @click.option(
     "-o",
     "--output",
@@ -44,10 +45,12 @@ def import_(file: Path, kind: str | None, form: str, out: Path | None, output: s
     graphmesh graph import config.pbtxt --out ensemble.yaml
     graphmesh graph apply ensemble.yaml
     """  # noqa: D301 - click reads the backspace as: keep these lines
+    if out is not None:
+        check_writable(out, force=force)
     imported = _read(file, kind)
     document = dump_yaml(imported.graph) if form == "yaml" else dump_textproto(imported.graph)
     if out is not None:
-        _write(out, document, force=force)
+        write_file(out, document, force=force)
     if output == "json":
         emit("json", {"graph": document, "notes": list(imported.notes)}, columns=(), rows=())
         return
@@ -62,22 +65,14 @@ def import_(file: Path, kind: str | None, form: str, out: Path | None, output: s
 def _read(file: Path, kind: str | None) -> Imported:
     try:
         text = file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"{file}: cannot be read: {error}") from None
+    except OSError as error:
+        raise InvalidRequest(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"{file}: cannot be read: it is not UTF-8 text") from None
     try:
         return read(text, kind=kind or _guess(file, text))
     except InvalidRequest as error:
-        raise type(error)(f"{file}: {error.message}") from None
-
-
-def _write(out: Path, document: str, *, force: bool) -> None:
-    try:
-        with out.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(document)
-    except FileExistsError:
-        raise InvalidRequest(f"{out}: is there already; choose another name, or replace it with --force") from None
-    except OSError as error:
-        raise InvalidRequest(f"{out}: cannot be written: {error.strerror}") from None
+        raise error.reworded(f"{file}: {error.message}") from None
 
 
 def _guess(file: Path, text: str) -> str:

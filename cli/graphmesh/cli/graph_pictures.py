@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from graphmesh.cli.control import gateway_option
+from graphmesh.cli.gateway import gateway_option
 from graphmesh.cli.graph_calls import check_worker, get_revision, known
-from graphmesh.cli.output import emit, output_option
-from graphmesh.core.errors import InvalidGraph, InvalidRequest, ModelNotReady
+from graphmesh.cli.out_files import check_writable, force_option, write_file
+from graphmesh.cli.output import emit, is_table, output_option
+from graphmesh.core.errors import FailedPrecondition, InvalidGraph, InvalidRequest, ModelNotReady
 from graphmesh.graph.checks.validate import type_graph
 from graphmesh.graph.drawing.mermaid import to_mermaid
 from graphmesh.graph.drawing.plan_text import plan_to_text
@@ -38,7 +39,7 @@ _name = click.argument("name")
 _revision = click.option("--revision", type=click.IntRange(min=0), default=0, help="A revision; 0 is the live one.")
 
 
-@click.command()
+@click.command(short_help="Draw a graph with the types of what flows in it.")
 @_name
 @_revision
 @click.option(
@@ -50,8 +51,9 @@ _revision = click.option("--revision", type=click.IntRange(min=0), default=0, he
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="A file to write; default: standard output."
 )
+@force_option("--out")
 @gateway_option
-def show(name: str, revision: int, form: str | None, out: Path | None, gateway: str) -> None:
+def show(name: str, revision: int, form: str | None, out: Path | None, gateway: str, *, force: bool) -> None:
     """Draw a graph: its steps, their branches, and the types of what flows between them.
 
     \b
@@ -59,15 +61,14 @@ def show(name: str, revision: int, form: str | None, out: Path | None, gateway: 
     graphmesh graph show ocr --out ocr.svg
     """  # noqa: D301 - click reads the backspace as: keep these lines
     form = form or _form(out)
+    if out is not None:
+        check_writable(out, force=force)
     source, mesh, _ = _read(gateway, name, revision)
     drawn = _FORMS[form](source, _types(source, mesh))
     if out is None:
         click.echo(drawn, nl=False)
-        return
-    try:
-        out.write_text(drawn, encoding="utf-8")
-    except OSError as error:
-        raise InvalidRequest(f"{out}: cannot be written: {error.strerror}") from None
+    else:
+        write_file(out, drawn, force=force)
 
 
 def _form(out: Path | None) -> str:
@@ -80,7 +81,7 @@ def _form(out: Path | None) -> str:
         raise InvalidRequest(f"{out}: must end in {', '.join(_SUFFIXES)}; or give its form with --as") from None
 
 
-@click.command()
+@click.command(short_help="Print how and where a graph is run.")
 @_name
 @_revision
 @click.option("--worker", default="", help="The worker that runs the graph; default: one that the mesh sends calls to.")
@@ -92,7 +93,7 @@ def explain(name: str, revision: int, worker: str, gateway: str, output: str) ->
     if worker:
         check_worker(gateway, worker)
     plan = segment(source, mesh, worker or _executor(source, mesh), tensors=_types(source, mesh))
-    if output == "table":
+    if is_table(output):
         click.echo(plan_to_text(plan), nl=False)
     else:
         emit(output, {**plan.to_dict(), "revision": number}, columns=(), rows=())
@@ -112,6 +113,8 @@ def _read(gateway: str, name: str, revision: int) -> tuple[Graph, Mesh, int]:
 def _executor(source: Graph, mesh: Mesh) -> str:
     """Return a worker that the mesh sends this graph's calls to."""
     workers = mesh.runners.get(source.name, ())
+    if problem := mesh.problems.get(source.name):
+        raise FailedPrecondition(f"graph {source.name!r} is not ready: {problem}")
     if not workers:
         raise ModelNotReady(
             f"no worker can run graph {source.name!r} now; name one with --worker, or see: graphmesh models"

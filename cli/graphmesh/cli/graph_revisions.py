@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from graphmesh.cli.control import as_document, ask, gateway_option
+from graphmesh.cli.control import as_document, ask
+from graphmesh.cli.gateway import gateway_option
 from graphmesh.cli.graph_calls import get_revision
 from graphmesh.cli.output import emit, output_option
 from graphmesh.core.errors import FailedPrecondition
@@ -28,7 +29,7 @@ _HEAD = 2
 _name = click.argument("name")
 
 
-@click.command()
+@click.command(short_help="List the revisions of a graph that are kept.")
 @_name
 @gateway_option
 @output_option
@@ -55,10 +56,11 @@ def revisions(name: str, gateway: str, output: str) -> None:
         for one in newest_first
     ]
     document = {"revisions": [as_document(one) for one in newest_first]}
-    emit(output, document, columns=("Revision", "", "Applied", "Replaced", "Change"), rows=rows)
+    columns = ("Revision", "", "Applied", "Replaced", "Change")
+    emit(output, document, columns=columns, rows=rows, least=("Replaced", "Applied"))
 
 
-@click.command()
+@click.command(short_help="Show how two revisions of a graph differ.")
 @_name
 @click.argument("a", type=click.IntRange(min=1), required=False)
 @click.argument("b", type=click.IntRange(min=1), required=False)
@@ -103,7 +105,7 @@ def diff(
     context.exit(1 if text and exit_code else 0)
 
 
-@click.command()
+@click.command(short_help="Make an older revision of a graph live again.")
 @_name
 @click.option(
     "--to", type=click.IntRange(min=1), help="The revision; default: the one that the live revision replaced."

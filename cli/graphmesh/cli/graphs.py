@@ -3,52 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from graphmesh.cli import graph_revisions
-from graphmesh.cli.control import as_document, ask, gateway_option
+from graphmesh.cli.control import as_document, ask
+from graphmesh.cli.gateway import gateway_option
 from graphmesh.cli.graph_advice import advise
 from graphmesh.cli.graph_calls import get_revision, list_revisions
 from graphmesh.cli.graph_import import import_
+from graphmesh.cli.graph_load import load_graph
 from graphmesh.cli.graph_pictures import explain, show
-from graphmesh.cli.output import emit, output_option, signature_rows
-from graphmesh.core.errors import InvalidRequest, NotFound
-from graphmesh.core.wire import signature_from_wire
-from graphmesh.graph.callees import callees_first
-from graphmesh.graph.forms.text import dump_textproto, dump_yaml, parse_textproto, parse_yaml
+from graphmesh.cli.graph_validate import validate
+from graphmesh.cli.output import emit, output_option
+from graphmesh.core.errors import NotFound
+from graphmesh.graph.forms.text import dump_textproto, dump_yaml
 from graphmesh.graph.forms.wire import graph_from_wire, graph_to_wire
 from graphmesh.v1 import graph_pb2, graph_service_pb2
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from graphmesh.graph.spec import Graph
-
-__all__ = ["graph", "load_graph", "load_graphs"]
-
-
-def load_graph(path: Path) -> Graph:
-    """Read a graph from a `.yaml`/`.yml`/`.json` or `.textproto`/`.pbtxt` file.
-
-    Raises:
-        InvalidRequest: the file cannot be read or parsed; names the file.
-    """
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"{path}: cannot be read: {error}") from None
-    try:
-        return parse_textproto(text) if path.suffix in {".textproto", ".pbtxt", ".txtpb"} else parse_yaml(text)
-    except InvalidRequest as error:
-        raise type(error)(f"{path}: {error.message}") from None
-
-
-def load_graphs(paths: Iterable[str]) -> dict[str, Graph]:
-    """Read graphs as above; return them by their files, each after those that it calls."""
-    read = [(path, load_graph(Path(path))) for path in dict.fromkeys(paths)]
-    return dict(read[at] for at in callees_first([graph for _, graph in read]))
+__all__ = ["graph"]
 
 
 @click.group()
@@ -56,13 +29,13 @@ def graph() -> None:
     """Compose models into graphs: check and apply them, look at them, go back to what they were."""
 
 
-for command in (show, explain, advise, import_, *graph_revisions.commands):
+for command in (show, explain, advise, import_, validate, *graph_revisions.commands):
     graph.add_command(command)
 
 _file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 
 
-@graph.command()
+@graph.command(short_help="Check a graph and make it live.")
 @_file
 @click.option("--etag", default="", help="Replace only the live revision that has this etag (see `graph get`).")
 @gateway_option
@@ -97,19 +70,6 @@ def _live(gateway: str, name: str) -> graph_pb2.GraphRevision | None:
         return get_revision(gateway, name, 0)
     except NotFound:
         return None
-
-
-@graph.command()
-@_file
-@gateway_option
-@output_option
-def validate(file: Path, gateway: str, output: str) -> None:
-    """Check the graph in FILE against the mesh's models, without storing it."""
-    loaded = load_graph(file)
-    request = graph_service_pb2.ValidateGraphRequest(graph=graph_to_wire(loaded))
-    answer: graph_service_pb2.ValidateGraphResponse = ask(gateway, lambda client: client.graphs.ValidateGraph, request)
-    rows = signature_rows(signature_from_wire(answer.signature))
-    emit(output, as_document(answer), columns=("What", "Name", "Type"), rows=rows)
 
 
 @graph.command()

@@ -17,10 +17,10 @@ from urllib.parse import quote
 
 import click
 
-from graphmesh.cli.control import gateway_option
+from graphmesh.cli.gateway import gateway_option
 from graphmesh.cli.http import Answer, post, post_lines, refusal
-from graphmesh.cli.output import emit, output_option
-from graphmesh.cli.waterfall import draw_waterfall, write_waterfall
+from graphmesh.cli.out_files import check_writable, force_option
+from graphmesh.cli.output import emit, is_table, output_option
 from graphmesh.core.errors import DeadlinePassed, InvalidRequest, Unavailable, Unsupported
 from graphmesh.core.names import check_model_name, check_version
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["checked", "infer"]
 
 _WIDEST = 100
+_LEAST_S, _MOST_S = 0.001, 1_000_000
 _PATIENCE_S = 5.0
 """How long after the caller's time is up the mesh may take to say so."""
 _WANTS_TEXT = "must be strings"
@@ -41,9 +42,7 @@ _WANTS_TEXT = "must be strings"
 @click.argument("inputs", nargs=-1, metavar="[NAME=VALUE]...")
 @click.option("--json", "document", help="The whole body instead: JSON, @FILE, or - for standard input.")
 @click.option("--version", "model_version", default="", help="A fixed version; default: the mesh's choice.")
-@click.option(
-    "--timeout", "timeout_s", type=click.FloatRange(min=0.001), default=60.0, show_default=True, help="Seconds."
-)
+@click.option("--timeout", "timeout_s", type=float, default=60.0, show_default=True, metavar="NUMBER", help="Seconds.")
 @click.option(
     "--record",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -58,6 +57,7 @@ _WANTS_TEXT = "must be strings"
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write what --explain draws to this file, as a web page.",
 )
+@force_option("--explain-html")
 @gateway_option
 @output_option
 def infer(
@@ -73,6 +73,7 @@ def infer(
     output: str,
     *,
     explain: bool,
+    force: bool,
 ) -> None:
     """Call MODEL (a model or a graph) and print its outputs; those of a model that streams as they come.
 
@@ -87,6 +88,7 @@ def infer(
     path = f"/v1/models/{check_model_name(model)}"
     if model_version:
         path += f"/versions/{check_version(model_version)}"
+    _check(timeout_s, (explain_html, force), (record, True))
     sent = {**_pairs("--header", headers), "x-graphmesh-timeout-ms": str(max(1, int(timeout_s * 1000)))}
     if explain or explain_html:
         sent["x-graphmesh-explain"] = "1"
@@ -101,15 +103,27 @@ def infer(
             f"{model!r} did not answer within {timeout_s:g} s; give it longer with --timeout"
         ) from None
     except InvalidRequest as error:
-        raise type(error)(error.message + _quoting_hint(error.message, inputs)) from None
-    if explain and output == "table":
-        click.echo()
-        draw_waterfall(explanation)
-    if explain_html is not None:
-        write_waterfall(explanation, explain_html)
+        raise error.reworded(error.message + _quoting_hint(error.message, inputs)) from None
+    if explain or explain_html is not None:
+        from graphmesh.cli.waterfall import draw_waterfall, write_waterfall  # noqa: PLC0415 - loads the graph engine
+
+        if explain and is_table(output):
+            click.echo()
+            draw_waterfall(explanation)
+        if explain_html is not None:
+            write_waterfall(explanation, explain_html, force=force)
     if record is not None:
         with record.open("a") as file:
             file.write(json.dumps(json.loads(call.body), separators=(",", ":")) + "\n")
+
+
+def _check(timeout_s: float, *files: tuple[Path | None, bool]) -> None:
+    """Refuse, before the call is made, what could only be refused after it: files come with what --force says."""
+    if not _LEAST_S <= timeout_s <= _MOST_S:
+        raise InvalidRequest(f"--timeout must be from {_LEAST_S:g} to {_MOST_S} seconds, got {timeout_s:g}")
+    for path, force in files:
+        if path is not None:
+            check_writable(path, force=force)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +150,16 @@ def _show(call: _Call, output: str) -> dict[str, Any]:
     try:
         answer = call.answer()
     except Unsupported:  # it streams; if it was something else, so it says again
+        part: dict[str, Any] | None = None
         for part in call.answers():
             _show_part(part, output)
             explanation = part.get("explain", explanation)
+        if part is None and is_table(output):
+            click.echo("0 answers", err=True)
         return explanation
-    rows = [(name, _short(value)) for name, value in answer["outputs"].items()]
+    rows = [(name, _shown(value, output)) for name, value in answer["outputs"].items()]
     emit(output, answer, columns=("Output", "Value"), rows=rows)
-    if output == "table":
+    if is_table(output):
         _say_degraded(answer)
     shown: dict[str, Any] = answer.get("explain", {})
     return shown
@@ -157,7 +174,7 @@ def _show_part(answer: dict[str, Any], output: str) -> None:
         emit("yaml", answer, columns=(), rows=())
     else:
         for name, value in answer["outputs"].items():
-            click.echo(f"{name}  {_short(value)}")
+            click.echo(f"{name}  {_shown(value, output)}")
         _say_degraded(answer)
 
 
@@ -231,6 +248,6 @@ def checked(answer: Answer, gateway: str) -> dict[str, Any]:
     return document
 
 
-def _short(value: object) -> str:
+def _shown(value: object, output: str) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 3]}..."
+    return text if len(text) <= _WIDEST or output == "wide" else f"{text[: _WIDEST - 3]}..."

@@ -28,6 +28,8 @@ __all__ = ["check_none_runs", "default_run_dir", "start_detached", "stop", "stop
 
 _STOP_S = 60.0
 _POLL_S = 0.1
+_MORE = ("- ", "  ")
+"""How further lines of an error begin: a list of mistakes."""
 
 
 def default_run_dir(mesh_file: Path | None) -> Path:
@@ -87,7 +89,9 @@ def start_detached(arguments: Sequence[str], run_dir: Path, *, say: Callable[[st
             state = read_state(run_dir)  # before the lines: it says that it is ready, then writes it
             for line in lines:
                 if line.startswith("graphmesh: "):  # its error, which is raised here
-                    refusal = line.removeprefix("graphmesh: ").rstrip()
+                    refusal = line.removeprefix("graphmesh: ")
+                elif refusal and line.startswith(_MORE):
+                    refusal += line
                 else:
                     say(line.rstrip())
             if state is not None and state.supervisor.pid == process.pid and state.phase == "ready":
@@ -96,7 +100,7 @@ def start_detached(arguments: Sequence[str], run_dir: Path, *, say: Callable[[st
             if ended:
                 reason = state.message if state is not None and state.phase == "failed" else ""
                 raise StartFailed(
-                    reason or refusal or f"graphmesh up ended with exit code {process.returncode}; see {log}"
+                    reason or refusal.rstrip() or f"graphmesh up ended with exit code {process.returncode}; see {log}"
                 )
             time.sleep(_POLL_S)
 

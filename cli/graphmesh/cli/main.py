@@ -7,21 +7,55 @@ defaults.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from typing import NoReturn
 
 import click
 
-from graphmesh.cli import demo, doctor, graphs, infer, mesh, models, processes
+from graphmesh.cli.lazy import LazyGroup, Part
 from graphmesh.core.errors import GraphmeshError, InvalidRequest, ModelNotReady, StartFailed, Unavailable
-from graphmesh.core.version import software_version
 
 __all__ = ["cli", "exit_code", "main"]
 
+_PARTS = {
+    "demo": Part("graphmesh.cli.demo", "demo", "Read the text in a picture with a graph of three real models."),
+    "doctor": Part("graphmesh.cli.doctor", "doctor", "Check this machine and the mesh, and say what to mend."),
+    "down": Part("graphmesh.cli.processes", "down", "Stop the mesh that `graphmesh up` started."),
+    "gateway": Part(
+        "graphmesh.cli.processes", "gateway", "Run a gateway: Envoy, and the control plane that steers it."
+    ),
+    "graph": Part("graphmesh.cli.graphs", "graph", "Compose models into graphs: check, apply and explain them."),
+    "infer": Part("graphmesh.cli.infer", "infer", "Call a model or a graph and print its outputs."),
+    "model": Part("graphmesh.cli.models", "model", "Load and unload models while their workers run."),
+    "models": Part("graphmesh.cli.models", "models", "List models and graphs with their replicas."),
+    "scale": Part("graphmesh.cli.mesh", "scale", "Set how many replicas of a model are kept."),
+    "status": Part("graphmesh.cli.mesh", "status", "Show the health of the mesh and where its graphs run."),
+    "up": Part("graphmesh.cli.processes", "up", "Start a whole mesh on this machine."),
+    "version": Part("graphmesh.cli.version", "version", "Print graphmesh's version."),
+    "worker": Part("graphmesh.cli.processes", "worker", "Run a worker: hosts models and registers them."),
+    "workers": Part("graphmesh.cli.mesh", "workers", "List workers and what they host."),
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(software_version(), "--version", prog_name="graphmesh")
+
+def _print_version(context: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
+    if value:
+        from graphmesh.core.version import software_version  # noqa: PLC0415 - reading what is installed takes a while
+
+        click.echo(f"graphmesh, version {software_version()}")
+        context.exit()
+
+
+@click.group(
+    cls=LazyGroup, parts=_PARTS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
 def cli() -> None:
     """Serve machine-learning models as one mesh, and compose them into graphs.
 
@@ -31,42 +65,6 @@ def cli() -> None:
     Exit codes: 0 done, 1 refused or failed, 2 wrong usage or bad input, 3 mesh not reachable,
     4 a process could not start, 130 interrupted.
     """  # noqa: D301 - click reads the backspace as: keep these lines
-
-
-@cli.command()
-def version() -> None:
-    """Print graphmesh's version."""
-    click.echo(software_version())
-
-
-for command in (
-    *processes.commands,
-    *mesh.commands,
-    *models.commands,
-    graphs.graph,
-    infer.infer,
-    demo.demo,
-    doctor.doctor,
-):
-    cli.add_command(command)
-
-
-def _name_variables(command: click.Command, prefix: str) -> None:
-    """Let options also come from variables named after their flags: `GRAPHMESH_WORKER_TTL` for `worker --ttl`.
-
-    Not click's own way, which names them after Python's parameters and makes a variable of `graphmesh --version` too.
-    """
-    if isinstance(command, click.Group):
-        for name, child in command.commands.items():
-            _name_variables(child, f"{prefix}_{name}")
-        return
-    for option in command.params:
-        if isinstance(option, click.Option) and option.envvar is None:
-            flag = max(option.opts, key=len).removeprefix("--")
-            option.envvar = f"{prefix}_{flag}".replace("-", "_").upper()
-
-
-_name_variables(cli, "graphmesh")
 
 
 def exit_code(error: GraphmeshError) -> int:
@@ -91,6 +89,13 @@ def main() -> NoReturn:
     except (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
         click.echo(f"graphmesh: {error.filename}: {error.strerror}; choose another place or mend it", err=True)
         code = 1
-    except (KeyboardInterrupt, click.Abort, asyncio.CancelledError):
+    except _interruptions():
         code = 130
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _interruptions() -> tuple[type[BaseException], ...]:
+    """Return what being interrupted raises."""
+    from asyncio import CancelledError  # noqa: PLC0415 - only looked at after an error
+
+    return KeyboardInterrupt, click.Abort, CancelledError

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
-from graphmesh.cli.control import as_document, ask, ask_for_all, gateway_option
+from graphmesh.cli.control import as_document, ask, ask_for_all
+from graphmesh.cli.gateway import gateway_option
 from graphmesh.cli.models import HELD_COLUMNS, held_row, ready
-from graphmesh.cli.output import emit, output_option
+from graphmesh.cli.output import emit, is_table, output_option
 from graphmesh.v1 import mesh_service_pb2, registry_pb2
 
-__all__ = ["commands"]
+__all__ = ["scale", "status", "workers"]
 
 
 @click.command()
@@ -37,14 +38,14 @@ def status(gateway: str, output: str) -> None:
     ]
     document = {**as_document(answer), "graphs": [_graph_document(graph) for graph in graphs]}
     emit(output, document, columns=("What", "Value"), rows=rows)
-    if output == "table" and graphs:
+    if is_table(output) and graphs:
         click.echo()
         shown = [(graph.name, graph.revision, _runs_on(graph), graph.problem or "yes") for graph in graphs]
-        emit(output, None, columns=("Graph", "Revision", "Runs on", "Ready"), rows=shown)
-    if output == "table" and answer.held_versions:
+        emit(output, None, columns=("Graph", "Revision", "Runs on", "Ready"), rows=shown, least=("Revision",))
+    if is_table(output) and answer.held_versions:
         click.echo()
         held = [held_row(version) for version in answer.held_versions]
-        emit(output, None, columns=HELD_COLUMNS, rows=held)
+        emit(output, None, columns=HELD_COLUMNS, rows=held, least=HELD_COLUMNS[2:3])
 
 
 def _runs_on(graph: mesh_service_pb2.Model) -> str:
@@ -78,7 +79,8 @@ def workers(gateway: str, output: str) -> None:
         )
         for worker in answer.workers
     ]
-    emit(output, as_document(answer), columns=("Worker", "State", "HTTP", "gRPC", "Models"), rows=rows)
+    columns = ("Worker", "State", "HTTP", "gRPC", "Models")
+    emit(output, as_document(answer), columns=columns, rows=rows, least=("gRPC", "HTTP"))
 
 
 @click.command()
@@ -92,6 +94,3 @@ def scale(model: str, replicas: int, gateway: str, output: str) -> None:
     answer: mesh_service_pb2.Model = ask(gateway, lambda client: client.mesh.ScaleModel, request)
     rows = [(answer.name, answer.spec.replicas, ready(answer))]
     emit(output, as_document(answer), columns=("Model", "Wanted", "Ready"), rows=rows)
-
-
-commands = (status, workers, scale)

@@ -67,6 +67,8 @@ class WorkerEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """How many of them there are."""
     labels: dict[str, str] = {}
     """Free labels, shown by `graphmesh workers`."""
+    cache_mib: int = 1024
+    """MiB of tensors that all cache steps of all graphs may remember on each of them together; 0 remembers nothing."""
 
 
 class GatewayEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -140,13 +142,17 @@ def _check(mesh: MeshFile) -> None:
     seen: dict[tuple[str, str], ModelEntry] = {}
     groups = [worker.name for worker in mesh.workers]
     if len(set(groups)) != len(groups):
-        raise InvalidRequest(f"workers must have different names, got {groups}")
+        raise InvalidRequest(f"workers must have different names, got {', '.join(groups)}")
     for worker in mesh.workers:
         check_model_name(worker.name)
         _at_least_one(f"worker {worker.name!r}: replicas", worker.replicas)
+        if worker.cache_mib < 0:
+            raise InvalidRequest(f"worker {worker.name!r}: cache_mib must not be negative, got {worker.cache_mib}")
         names = [f"{model.name}@{model.version}".rstrip("@") for model in worker.models]
         if len(set(names)) != len(names):
-            raise InvalidRequest(f"worker {worker.name!r}: models must have different names or versions, got {names}")
+            raise InvalidRequest(
+                f"worker {worker.name!r}: models must have different names or versions, got {', '.join(names)}"
+            )
         for model in worker.models:
             check_model_name(model.name)
             if seen.setdefault((model.name, model.version), model) != model:

@@ -10,9 +10,10 @@ from urllib.parse import quote
 
 import click
 
-from graphmesh.cli.control import as_document, ask, ask_for_all, gateway_option
+from graphmesh.cli.control import as_document, ask, ask_for_all
+from graphmesh.cli.gateway import gateway_option
 from graphmesh.cli.http import get, post, refusal
-from graphmesh.cli.output import emit, output_option, signature_rows
+from graphmesh.cli.output import emit, output_option, said_if_slow, signature_rows
 from graphmesh.core.errors import Unavailable
 from graphmesh.core.names import check_model_name
 from graphmesh.core.wire import signature_from_wire
@@ -21,7 +22,7 @@ from graphmesh.v1 import mesh_service_pb2, model_pb2
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["HELD_COLUMNS", "commands", "held_row", "ready"]
+__all__ = ["HELD_COLUMNS", "held_row", "model", "models", "ready"]
 
 HELD_COLUMNS = ("Held version", "For graph", "Uses", "Because")
 
@@ -45,7 +46,8 @@ def models(name: str | None, gateway: str, output: str) -> None:
         (m.name, "graph" if m.graph else m.spec.backend, ready(m), _versions(m), _memory(m), _trouble(m)) for m in found
     ]
     document = {"models": [as_document(model) for model in found]}
-    emit(output, document, columns=("Model", "Kind", "Ready", "Versions", "Memory", "Trouble"), rows=rows)
+    columns = ("Model", "Kind", "Ready", "Versions", "Memory", "Trouble")
+    emit(output, document, columns=columns, rows=rows, least=("Memory", "Kind", "Versions"))
 
 
 def ready(model: mesh_service_pb2.Model) -> str:
@@ -60,11 +62,13 @@ def _versions(model: mesh_service_pb2.Model) -> str:
 
 
 def _memory(model: mesh_service_pb2.Model) -> str:
-    return _mebibytes(sum(replica.model.memory_bytes for replica in model.replicas))
+    return _size(sum(replica.model.memory_bytes for replica in model.replicas))
 
 
-def _mebibytes(count: int) -> str:
-    return f"{max(1, round(count / (1 << 20)))} MiB" if count else ""
+def _size(count: int) -> str:
+    if count < 1 << 20:
+        return f"{max(1, round(count / (1 << 10)))} KiB" if count else ""
+    return f"{round(count / (1 << 20))} MiB"
 
 
 def held_row(held: mesh_service_pb2.HeldVersion) -> tuple[str, ...]:
@@ -94,6 +98,8 @@ def _show_model(name: str, gateway: str, output: str) -> None:
     rows: list[tuple[object, ...]] = []
     if model.HasField("signature"):
         rows += signature_rows(signature_from_wire(model.signature))
+        if model.signature.streaming:
+            rows.append(("answers", "", "a stream of them"))
     rows += [("replica", replica.worker_id, _described(replica.model)) for replica in model.replicas]
     rows += [("held", f"{h.model}@{h.version}", f"for graph {h.graph}: {h.reason}") for h in model.held]
     if model.problem:
@@ -102,7 +108,7 @@ def _show_model(name: str, gateway: str, output: str) -> None:
 
 
 def _described(hosted: model_pb2.HostedModel) -> str:
-    parts = [f"version {hosted.version or 'live'}", _state(hosted), _mebibytes(hosted.memory_bytes)]
+    parts = [f"version {hosted.version or 'live'}", _state(hosted), _size(hosted.memory_bytes)]
     described = ", ".join(part for part in parts if part)
     return f"{described}: {hosted.message}" if hosted.message else described
 
@@ -118,7 +124,7 @@ def model() -> None:
     """Load and unload models while their workers run."""
 
 
-@model.command()
+@model.command(short_help="Load a model, or load it again from its source.")
 @click.argument("name")
 @gateway_option
 @output_option
@@ -131,7 +137,7 @@ def load(name: str, gateway: str, output: str) -> None:
     _change(name, "load", gateway, output)
 
 
-@model.command()
+@model.command(short_help="Unload a model on every worker.")
 @click.argument("name")
 @gateway_option
 @output_option
@@ -142,29 +148,52 @@ def unload(name: str, gateway: str, output: str) -> None:
 
 def _change(name: str, what: str, gateway: str, output: str) -> None:
     path = f"/v2/repository/models/{quote(check_model_name(name))}/{what}"
-    before = _unready(gateway)
-    answer = post(f"http://{gateway}{path}", b"{}", timeout_s=600)
+    before, types = _unready(gateway), _types(gateway, name)
+    with said_if_slow(f"{what}ing {name} ..."):
+        answer = post(f"http://{gateway}{path}", b"{}", timeout_s=600)
     if answer.status == 0:
         raise Unavailable(f"no mesh answers at {gateway} ({answer.body.decode()}); start one with: graphmesh up")
     if answer.status != HTTPStatus.OK:
         raise refusal(*_error(answer.body, gateway))
     changed = _get(name, gateway)
     rows = [
-        (r.worker_id, r.model.version, _state(r.model), _mebibytes(r.model.memory_bytes), r.model.message)
+        (r.worker_id, r.model.version, _state(r.model), _size(r.model.memory_bytes), r.model.message)
         for r in changed.replicas
     ]
-    emit(output, as_document(changed), columns=_REPLICAS, rows=rows)
-    for graph, problem in _broken_since(before, lambda: _unready(gateway)).items():
-        click.echo(f"graph {graph} is no longer ready: {problem}", err=True)
+    emit(output, as_document(changed), columns=_REPLICAS, rows=rows, least=("Memory",))
+    if types != _types(gateway, name):  # nothing breaks otherwise
+        for graph, problem in _broken_since(before, lambda: _unready(gateway)).items():
+            click.echo(f"graph {graph} is no longer ready: {problem}", err=True)
+
+
+def _listed(gateway: str) -> list[Any]:
+    """Return the mesh's models and graphs as its JSON has them; none if it does not say."""
+    answer = get(f"http://{gateway}/v1/models?page_size=1000")
+    try:
+        return list(json.loads(answer.body)["models"]) if answer.status == HTTPStatus.OK else []
+    except (ValueError, KeyError, TypeError):
+        return []
+
+
+def _types(gateway: str, name: str) -> list[tuple[str, ...]]:
+    """Return what types each replica of a model has, and in what state; nothing in a mesh without graphs."""
+    models = _listed(gateway)
+    try:
+        if not any(model.get("graph") for model in models):
+            return []
+        replicas = [replica for model in models if model["name"] == name for replica in model.get("replicas", ())]
+        fields = ("state", "version", "signature_digest")
+        return sorted(tuple(str(replica["model"].get(field, "")) for field in fields) for replica in replicas)
+    except (KeyError, AttributeError, TypeError):
+        return []
 
 
 def _unready(gateway: str) -> dict[str, str]:
     """Return why graphs are not ready, by name; none if the mesh does not say."""
-    answer = get(f"http://{gateway}/v1/models?page_size=1000")
     try:
-        models: Any = json.loads(answer.body)["models"] if answer.status == HTTPStatus.OK else []
-        return {model["name"]: model["problem"] for model in models if model.get("graph") and model.get("problem")}
-    except (ValueError, KeyError, AttributeError, TypeError):
+        graphs = [model for model in _listed(gateway) if model.get("graph")]
+        return {graph["name"]: graph["problem"] for graph in graphs if graph.get("problem")}
+    except (KeyError, AttributeError, TypeError):
         return {}
 
 
@@ -184,6 +213,3 @@ def _error(body: bytes, gateway: str) -> tuple[int, str]:
         return int(document.get("code", _UNKNOWN)), str(document["error"])
     except (ValueError, KeyError, AttributeError, TypeError):
         raise Unavailable(f"{gateway} answered without the expected JSON; is it a graphmesh gateway?") from None
-
-
-commands = (models, model)

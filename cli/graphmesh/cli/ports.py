@@ -57,9 +57,10 @@ def check_ports(gateway: GatewayEntry) -> None:
         return
     ports = f"port{'s' * (len(taken) > 1)} {', '.join(map(str, taken.values()))}"
     others = " ".join(f"{flag} 0" for flag in taken)
+    fields = " and ".join(f"gateway.{flag[2:].replace('-', '_')}" for flag in taken)
     raise StartFailed(
         f"{ports} on {gateway.bind} must be free, but {_holder(gateway)}; stop it (another mesh: `graphmesh down` in "
-        f"its folder), or let this one take others: {others}"
+        f"its folder), or let this one take others: {others}, or {fields} in mesh.yaml"
     )
 
 

@@ -13,7 +13,9 @@ import click
 import uvloop
 
 from graphmesh.cli import local
+from graphmesh.cli.graph_load import load_graphs
 from graphmesh.cli.mesh_file import MeshFile, ModelEntry, WorkerEntry, load_mesh_file, resolve_source
+from graphmesh.cli.ports import check_ports
 from graphmesh.cli.up import Up, UpOptions
 from graphmesh.core.errors import InvalidRequest
 from graphmesh.core.logs import log_handler
@@ -22,7 +24,7 @@ from graphmesh.core.names import check_model_name, new_id
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["commands"]
+__all__ = ["down", "gateway", "up", "worker"]
 
 _etcd: Callable[[Any], Any] = click.option(
     "--etcd", multiple=True, metavar="HOST:PORT", help="An endpoint of etcd; repeat for several."
@@ -93,13 +95,17 @@ def up(mesh_file: Path | None, run_dir: Path | None, *, detach: bool, **flags: A
         mesh_file = Path("mesh.yaml")
     mesh = load_mesh_file(mesh_file) if mesh_file is not None else MeshFile()
     folder = run_dir or local.default_run_dir(mesh_file or Path("mesh.yaml"))  # never that of a folder around
+    wanted = local.with_gateway_flags(mesh, bind=flags["bind"], ports=flags)
+    local.check_none_runs(folder.resolve())
+    local.stop_leftovers(folder.resolve(), say=click.echo)
     if detach:
+        check_ports(wanted.gateway)
+        load_graphs(wanted.graphs)  # a file that is no graph is refused here, not in a log
         arguments = [argument for argument in sys.argv[2:] if argument != "--detach"]
         local.start_detached(arguments, folder, say=click.echo)
         return
-    local.stop_leftovers(folder.resolve(), say=click.echo)
     options = UpOptions(
-        mesh=local.with_gateway_flags(mesh, bind=flags["bind"], ports=flags),
+        mesh=wanted,
         mesh_path=None if mesh_file is None else mesh_file.resolve(),
         run_dir=folder.resolve(),
         etcd=flags["etcd"],
@@ -190,6 +196,11 @@ def gateway(gateway_id: str, run_dir: Path, max_message_mib: int, **flags: Any) 
     show_default=True,
     help="Seconds until the record of a worker that died vanishes.",
 )
+@click.option(
+    "--cache-mib",
+    type=click.IntRange(min=0),
+    help="MiB that all cache steps of graphs may remember here together; default: mesh.yaml's, 1024.",
+)
 @_max_message
 @_insecure
 def worker(
@@ -198,6 +209,7 @@ def worker(
     mesh_file: Path | None,
     group: str | None,
     only: str | None,
+    cache_mib: int | None,
     max_message_mib: int,
     **flags: Any,
 ) -> None:
@@ -212,6 +224,7 @@ def worker(
         worker_id=check_model_name(worker_id or new_id("worker")),
         models=hosted,
         labels=entry.labels,
+        cache_bytes=(entry.cache_mib if cache_mib is None else cache_mib) << 20,
         max_message_bytes=(max_message_mib + 1) << 20,  # the gateway bounds tensors, this their envelope too
         **{**flags, "etcd": flags["etcd"] or _LOCAL_ETCD},
     )
@@ -238,6 +251,3 @@ def _model_flag(flag: str) -> ModelEntry:
     if not separator:
         raise InvalidRequest(f"--model must be NAME=SOURCE, got {flag!r}")
     return ModelEntry(name=check_model_name(name), source=resolve_source(source, Path.cwd()))
-
-
-commands = (up, down, gateway, worker)

@@ -21,7 +21,7 @@ import psutil
 
 from graphmesh.cli import readiness
 from graphmesh.cli.children import Child
-from graphmesh.cli.graphs import load_graphs
+from graphmesh.cli.graph_load import load_graphs
 from graphmesh.cli.local import check_none_runs
 from graphmesh.cli.ports import check_ports, local_address
 from graphmesh.cli.scaling import base_replicas, extra_workers

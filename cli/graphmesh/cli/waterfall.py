@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from graphmesh.core.errors import InvalidRequest
+from graphmesh.cli.out_files import write_file
+from graphmesh.cli.table import terminal_width
 from graphmesh.graph.drawing.waterfall import waterfall
 from graphmesh.graph.drawing.waterfall_html import waterfall_to_html
 
@@ -37,7 +36,13 @@ _NESTED = 1
 _BAR, _LEAST, _MOST = 44, 16, 80
 _NUMBERS = 24
 """Columns of numbers, and the gaps between columns."""
+_LEAST_TEXT = 6
+"""A column of text that is shortened keeps as much."""
+_LEAST_NOTES = 12
+_NARROWEST = 70
+"""Less has no room for the least of all columns; a terminal that is narrower breaks the lines itself."""
 _WIDTH = 10_000
+"""Into a pipe or file, where a row is one line."""
 
 
 def draw_waterfall(document: Mapping[str, Any]) -> None:
@@ -46,28 +51,34 @@ def draw_waterfall(document: Mapping[str, Any]) -> None:
     bar = _bar_width(rows)
     total = max([float(document.get("duration_ms", 0.0)), *(row.start_ms + row.duration_ms for row in rows)])
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("Step", "What", "Where", "Calls", "ms"):
-        table.add_column(column, justify="right" if column in {"Calls", "ms"} else "left", no_wrap=True)
-    table.add_column(f"0 to {total:.1f} ms", no_wrap=True)
-    table.add_column("Notes")
-    for row in rows:
+    for column in ("Step", "What", "Where"):
+        table.add_column(column, no_wrap=True, overflow="ellipsis", min_width=_LEAST_TEXT)
+    for column in ("Calls", "ms"):
+        table.add_column(column, justify="right", no_wrap=True, min_width=len(column))
+    table.add_column(f"0 to {total:.1f} ms", no_wrap=True, min_width=bar)
+    notes = [_notes(row) for row in rows]
+    if any(notes):
+        table.add_column("Notes", overflow="fold", min_width=_LEAST_NOTES)
+    for row, note in zip(rows, notes, strict=True):
         name = Text("  " * row.depth + row.name)
         name.append(_CRITICAL[0] if row.critical else "", _CRITICAL[1])
         calls, took = str(row.calls or ""), f"{row.duration_ms:.1f}"
-        table.add_row(name, row.target, row.where, calls, took, _bar(row, total, bar), _notes(row))
-    # a row is one line, however long: what is too much for a terminal is continued below, not left out
-    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=_WIDTH)
-    console.print(table)
-    console.print(_legend())
+        table.add_row(name, row.target, row.where, calls, took, _bar(row, total, bar), *([note] if any(notes) else []))
+    console = Console(highlight=False, markup=False, emoji=False, width=max(_NARROWEST, terminal_width() or _WIDTH))
+    with console.capture() as drawn:
+        console.print(table)
+        console.print(_legend())
+    click.echo("\n".join(line.rstrip() for line in drawn.get().splitlines()))
 
 
 def _bar_width(rows: Sequence[Row]) -> int:
     """Return how many characters bars have: what the other columns leave of the terminal."""
-    if not sys.stdout.isatty():
+    columns = terminal_width()
+    if columns is None:
         return _BAR
     texts = [(row.depth * 2 + len(row.name) + 1, len(row.target), len(row.where), len(_notes(row))) for row in rows]
     others = sum(max(column) for column in zip(*texts, strict=True)) if texts else 0
-    return min(_MOST, max(_LEAST, shutil.get_terminal_size().columns - others - _NUMBERS))
+    return min(_MOST, max(_LEAST, columns - others - _NUMBERS))
 
 
 def _notes(row: Row) -> str:
@@ -99,14 +110,7 @@ def _legend() -> Text:
     return legend.append(_CRITICAL[0], _CRITICAL[1]).append(" critical path")
 
 
-def write_waterfall(document: Mapping[str, Any], path: Path) -> None:
-    """Write an `explain` document as a web page.
-
-    Raises:
-        InvalidRequest: the file cannot be written.
-    """
-    try:
-        path.write_text(waterfall_to_html(document), encoding="utf-8")
-    except OSError as error:
-        raise InvalidRequest(f"{path}: cannot be written: {error.strerror}") from None
+def write_waterfall(document: Mapping[str, Any], path: Path, *, force: bool) -> None:
+    """Write an `explain` document as a web page; raises as `write_file`."""
+    write_file(path, waterfall_to_html(document), force=force)
     click.echo(f"waterfall: {path}", err=True)

@@ -6,6 +6,7 @@ the error that stands for it. Messages stay protobuf messages, as `graphmesh.v1`
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import grpc
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 __all__ = ["ControlClient"]
+
+_UNRESOLVED = re.compile(r"resolution failed|^errors resolving ")
+"""What grpc's resolvers say of a host that they do not know."""
 
 
 class _Method(Protocol):
@@ -85,4 +89,6 @@ class ControlClient:
         code, message = error.code().value[0], error.details() or error.code().name
         if code == Code.UNAVAILABLE and message.startswith("failed to connect"):  # grpc's own words
             return Unavailable(f"no mesh answers at {self.address}; start one with: graphmesh up")
+        if code == Code.UNAVAILABLE and _UNRESOLVED.search(message):
+            return Unavailable(f"no address is known for the host of {self.address}; name a gateway as HOST:PORT")
         return from_code(code, message)
