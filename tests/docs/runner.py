@@ -60,13 +60,17 @@ def read_blocks(document: Path) -> list[Block]:
 
 
 def matches(expected: str, printed: str) -> bool:
-    """Return whether a command printed what is shown; blanks at the ends of lines do not count."""
-    lines = [line.rstrip() for line in expected.strip().splitlines()]
+    """Return whether a command printed what is shown, however wide the columns of a table turn out to be."""
+    lines = _lines(expected)
     pattern = "".join(
-        r"(?:.*\n)*?" if line == "..." else "[^\n]*".join(map(re.escape, line.split("..."))) + r"\n" for line in lines
+        r"(?:.*\n)*?" if line == "..." else "[^\n]*".join(map(re.escape, re.split(r" *\.{3} *", line))) + r"\n"
+        for line in lines
     )
-    text = "".join(f"{line.rstrip()}\n" for line in printed.strip().splitlines())
-    return re.fullmatch(pattern, text) is not None
+    return re.fullmatch(pattern, "".join(f"{line}\n" for line in _lines(printed))) is not None
+
+
+def _lines(text: str) -> list[str]:
+    return [re.sub(r"(?<=\S) {2,}", "  ", line.rstrip()) for line in text.strip().splitlines()]
 
 
 class Runner:

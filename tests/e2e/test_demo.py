@@ -65,7 +65,7 @@ def test_demo_reads_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     command = [sys.executable, "-m", "graphmesh.cli", "demo", "--port", str(free_port())]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    for said in (*KNOWN_LINES, "over gRPC", "over REST", "fused", "remote", "Try next"):
+    for said in (*KNOWN_LINES, "over gRPC", "over REST", "fused detection-1", "remote recognition-1", "Try next"):
         assert said in done.stdout
     assert (folder / "ocr-boxes.png").read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in folder.iterdir()] == ["ocr-boxes.png"]
