@@ -12,7 +12,17 @@ import numpy as np
 from graphmesh.core.errors import Unavailable
 from graphmesh.worker import Context, batched
 
-__all__ = ["Batch", "Flaky", "Hold", "Ledger", "Step"]
+__all__ = ["INNER", "Batch", "Flaky", "Hold", "Ledger", "Step"]
+
+INNER = """
+    name: inner
+    inputs: [x]
+    nodes:
+      one: {model: step, inputs: {x: x}}
+      two: {model: batch, inputs: {x: one.y}}
+    outputs: {y: two.y}
+"""
+"""A graph of two of them."""
 
 Vector = Annotated[np.ndarray, "FP32 (N,)"]
 

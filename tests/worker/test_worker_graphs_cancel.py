@@ -11,7 +11,7 @@ import pytest
 from graphmesh.core.inference import InferenceRequest
 from graphmesh.worker.forms.headers import REQUEST_ID
 from tests.worker.graph_bench import bench
-from tests.worker.leaving import Batch, Flaky, Hold, Ledger, Step
+from tests.worker.leaving import INNER, Batch, Flaky, Hold, Ledger, Step
 from tests.worker.streams import eventually
 
 if TYPE_CHECKING:
@@ -19,14 +19,6 @@ if TYPE_CHECKING:
 
 COUNT = 1_000
 MODELS = {"step": Step, "flaky": Flaky, "batch": Batch, "hold": Hold}
-INNER = """
-    name: inner
-    inputs: [x]
-    nodes:
-      one: {model: step, inputs: {x: x}}
-      two: {model: batch, inputs: {x: one.y}}
-    outputs: {y: two.y}
-"""
 EVERYTHING = """
     name: everything
     inputs: [x]

@@ -21,7 +21,7 @@ from graphmesh.registry import GatewayRecord, MemoryKV, Registry
 from graphmesh.worker import ModelConfig, WorkerConfig
 from graphmesh.worker.forms.headers import REQUEST_ID
 from graphmesh.worker.worker import Worker
-from tests.worker.leaving import Hold, Ledger
+from tests.worker.leaving import INNER, Hold, Ledger
 from tests.worker.streams import eventually
 
 if TYPE_CHECKING:
@@ -33,14 +33,6 @@ if TYPE_CHECKING:
 COUNT = 200
 WITHIN_S = 0.05
 """How long a cancellation may take to the other worker, half of the time."""
-INNER = """
-    name: inner
-    inputs: [x]
-    nodes:
-      one: {model: step, inputs: {x: x}}
-      two: {model: batch, inputs: {x: one.y}}
-    outputs: {y: two.y}
-"""
 HOP = """
     name: hop
     inputs: [x]
