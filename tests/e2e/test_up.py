@@ -108,11 +108,11 @@ def test_models_that_fail_are_named(tmp_path: Path) -> None:
     )
     (tmp_path / "models.py").write_text("class Here: ...\n")
     started = graphmesh("up", "--detach", "--port", "0", "--grpc-port", "0", "--metrics-port", "0", cwd=tmp_path)
+    shown = graphmesh("models", "m", cwd=tmp_path)  # of the mesh of this folder
+    graphmesh("down", cwd=tmp_path)
     assert "models: none; failed: m (graphmesh models says why); graphs refused: g (see above)" in started.stdout
     assert "was refused: node a: model 'm' is not available: it failed on worker w-1: " in started.stdout
-    shown = graphmesh("models", "m", cwd=tmp_path)  # of the mesh of this folder
     assert "'Gone' must be a class with a predict method" in shown.stdout
-    graphmesh("down", cwd=tmp_path)
 
 
 def test_down_cleans_up_after_a_killed_up(tmp_path: Path) -> None:
