@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from graphmesh.cli.graph_load import read_text
 from graphmesh.cli.out_files import check_writable, force_option, write_file
 from graphmesh.cli.output import emit
 from graphmesh.core.errors import InvalidRequest
@@ -63,12 +64,7 @@ def import_(file: Path, kind: str | None, form: str, out: Path | None, output: s
 
 
 def _read(file: Path, kind: str | None) -> Imported:
-    try:
-        text = file.read_text()
-    except OSError as error:
-        raise InvalidRequest(f"{file}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InvalidRequest(f"{file}: cannot be read: it is not UTF-8 text") from None
+    text = read_text(file)
     try:
         return read(text, kind=kind or _guess(file, text))
     except InvalidRequest as error:

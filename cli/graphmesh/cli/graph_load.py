@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from graphmesh.graph.spec import Graph
 
-__all__ = ["load_graph", "load_graphs", "read_graphs"]
+__all__ = ["load_graph", "load_graphs", "read_graphs", "read_text"]
 
 
 def load_graph(path: Path) -> Graph:
@@ -23,16 +23,25 @@ def load_graph(path: Path) -> Graph:
     Raises:
         InvalidRequest: the file cannot be read or parsed; names the file.
     """
-    try:
-        text = path.read_text()
-    except OSError as error:
-        raise InvalidRequest(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InvalidRequest(f"{path}: cannot be read: it is not UTF-8 text") from None
+    text = read_text(path)
     try:
         return parse_textproto(text) if path.suffix in {".textproto", ".pbtxt", ".txtpb"} else parse_yaml(text)
     except InvalidRequest as error:
         raise error.reworded(f"{path}: {error.message}") from None
+
+
+def read_text(path: Path) -> str:
+    """Return what a file says.
+
+    Raises:
+        InvalidRequest: it cannot be read, or is no text; names the file.
+    """
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise InvalidRequest(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"{path}: cannot be read: it is not UTF-8 text") from None
 
 
 def load_graphs(paths: Iterable[str]) -> dict[str, Graph]:

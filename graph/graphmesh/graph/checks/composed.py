@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from graphmesh.core.errors import Code, InvalidGraph, InvalidRequest
 from graphmesh.core.names import check_tensor_name
 from graphmesh.graph.checks.hints import at, check_number, check_unique, did_you_mean
-from graphmesh.graph.conditions import MAX_COST, Condition, Key
+from graphmesh.graph.conditions import ANSWERED, INPUTS, MAX_COST, Condition, Key
 from graphmesh.graph.limits import MAX_CACHE_BYTES, MAX_CACHE_ENTRIES, MAX_ITERATIONS, MAX_STEP_S, MAX_TTL_S
 from graphmesh.graph.spec import (
     Aggregate,
@@ -33,8 +33,6 @@ __all__ = ["check_composed"]
 
 _MAX_UINT32 = 2**32 - 1
 _CODES = {code.name for code in Code} - {"OK", "CANCELLED"}
-_INPUTS = frozenset({"inputs"})
-_ALL = frozenset({"inputs", "outputs", "iteration"})
 
 
 def check_composed(node: Node, given: AbstractSet[str], findings: Findings) -> None:
@@ -101,7 +99,7 @@ def _check_switch(kind: Switch, given: AbstractSet[str], findings: Findings) -> 
         what = f"the case of branch {case.then.name[:140]!r}"
         with findings.note():
             with at(what):
-                condition = Condition.parse(case.when, sees=_INPUTS)
+                condition = Condition.parse(case.when, sees=INPUTS)
             _check_reads(what, condition, given, findings)
             cost += condition.expression.cost
     if cost > MAX_COST:
@@ -210,7 +208,7 @@ def _check_loop(kind: Loop, given: AbstractSet[str], findings: Findings) -> None
 
 def _check_until(kind: Loop, given: AbstractSet[str], findings: Findings) -> None:
     with at("`until`"):
-        condition = Condition.parse(kind.until, sees=_ALL)
+        condition = Condition.parse(kind.until, sees=ANSWERED)
     _check_reads("`until`", condition, given, findings)
     for name in sorted(condition.reads("outputs")):
         with findings.note():

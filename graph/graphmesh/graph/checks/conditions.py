@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from graphmesh.graph.checks.findings import Findings
 from graphmesh.graph.checks.sizes import resolve
-from graphmesh.graph.conditions import Condition, Key
+from graphmesh.graph.conditions import ANSWERED, INPUTS, Condition, Key
 from graphmesh.graph.spec import Loop, Split, Switch
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from graphmesh.graph.checks.sizes import Size
 
 __all__ = ["check_conditions"]
-
-_INPUTS = frozenset({"inputs"})
-_ALL = frozenset({"inputs", "outputs", "iteration"})
 
 
 def check_conditions(step: Place, takes: Mapping[str, Flow], gives: Mapping[str, Flow]) -> None:
@@ -50,11 +47,11 @@ def _expressions(place: Place) -> Iterator[tuple[str, Condition | Key]]:
     match place.node.kind:
         case Switch(cases=cases):
             for case in cases:
-                yield f"the case of branch {case.then.name!r}", Condition.parse(case.when, sees=_INPUTS)
+                yield f"the case of branch {case.then.name!r}", Condition.parse(case.when, sees=INPUTS)
         case Split(key=key) if key:
             yield "`key`", Key.parse(key)
         case Loop(until=until) if until:
-            yield "`until`", Condition.parse(until, sees=_ALL)
+            yield "`until`", Condition.parse(until, sees=ANSWERED)
         case _:
             pass
 

@@ -17,7 +17,7 @@ from graphmesh.graph.checks.hints import at, did_you_mean, how_to_declare, liste
 from graphmesh.graph.checks.joins import aggregated, common, is_numeric
 from graphmesh.graph.checks.loops import Carried
 from graphmesh.graph.checks.scopes import bindings
-from graphmesh.graph.conditions import Condition
+from graphmesh.graph.conditions import ANSWERED, Condition
 from graphmesh.graph.spec import Cache, Cascade, Loop, Parallel, Transform
 from graphmesh.graph.transforms.typing import give
 
@@ -135,7 +135,7 @@ class Inference:
         return {binding.name: outputs[binding.source] for binding in renamed} if renamed else outputs
 
     def _looped(self, place: Place, kind: Loop, inputs: Mapping[str, Flow], wanted: frozenset[str]) -> dict[str, Given]:
-        until = Condition.parse(kind.until, sees=_UNTIL_SEES) if kind.until else None
+        until = Condition.parse(kind.until, sees=ANSWERED) if kind.until else None
         asked = until.reads("outputs") if until else frozenset()
         sized = until.reads("shapes") - inputs.keys() if until else frozenset()
         carried = Carried(place, kind, inputs)
@@ -149,9 +149,6 @@ class Inference:
                 )
         carried.close(outputs)
         return outputs
-
-
-_UNTIL_SEES = frozenset({"inputs", "outputs", "iteration"})
 
 
 def _transformed(place: Place, kind: Transform, inputs: Mapping[str, Flow]) -> dict[str, Given]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from graphmesh.core.errors import FailedPrecondition
-from graphmesh.graph.conditions.expressions import compile_expression
+from graphmesh.graph.conditions.expressions import INPUTS, compile_expression
 from graphmesh.graph.conditions.problems import guarded, one_line
 from graphmesh.graph.conditions.typed import check_types
 
@@ -144,7 +144,7 @@ class Key(_Parsed):
     def parse(cls, source: str) -> Key:
         """Return a key ready to be evaluated; it sees a step's inputs. Raises as `Condition.parse`."""
         returns = frozenset({"STRING", "INT", "UINT", "BOOL"})
-        return cls(compile_expression(source, sees=frozenset({"inputs"}), returns=returns))
+        return cls(compile_expression(source, sees=INPUTS, returns=returns))
 
     def value(self, scope: Scope) -> str:
         """Return the value as text.

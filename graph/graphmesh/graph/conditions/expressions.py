@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 
     from cel.expr.syntax_pb2 import Expr
 
-__all__ = ["Expression", "compile_expression", "variables"]
+__all__ = ["ANSWERED", "INPUTS", "Expression", "compile_expression", "variables"]
+
+INPUTS = frozenset({"inputs"})
+"""What an expression sees that is evaluated before its step runs anything, beside what all see."""
+ANSWERED = frozenset({"inputs", "outputs", "iteration"})
+"""What one sees that is evaluated after a turn of a loop."""
 
 _VALUES = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
 _ALWAYS = {

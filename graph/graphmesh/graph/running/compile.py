@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from graphmesh.core.errors import Code
 from graphmesh.graph.checks.scopes import reads
-from graphmesh.graph.conditions import Condition, Key
+from graphmesh.graph.conditions import ANSWERED, INPUTS, Condition, Key
 from graphmesh.graph.running.actions.cache import CacheAction
 from graphmesh.graph.running.actions.cascade import CascadeAction
 from graphmesh.graph.running.actions.fallback import FallbackAction
@@ -49,8 +49,6 @@ if TYPE_CHECKING:
 
 __all__ = ["compile_step"]
 
-_INPUTS = frozenset({"inputs"})
-_ANSWERED = frozenset({"inputs", "outputs", "iteration"})
 _NOTHING_STAYS: Mapping[str, tuple[Target, ...]] = MappingProxyType({})
 
 
@@ -125,7 +123,7 @@ def _composed(
     headers = shared.headers
     match kind:
         case Switch(cases=cases):
-            conditions = [Condition.parse(case.when, sees=_INPUTS) for case in cases]
+            conditions = [Condition.parse(case.when, sees=INPUTS) for case in cases]
             headers.update(*(condition.reads("headers") for condition in conditions))
             default = branches[-1] if kind.default is not None else None
             action = SwitchAction(cases=list(zip(conditions, branches, strict=False)), default=default)
@@ -143,7 +141,7 @@ def _composed(
         case Race(delay_s=delay_s):
             action = RaceAction(branches=branches, delay_s=delay_s)
         case Loop(until=until, max_iterations=most, carry=carry):
-            ends = Condition.parse(until, sees=_ANSWERED) if until else None
+            ends = Condition.parse(until, sees=ANSWERED) if until else None
             headers.update(ends.reads("headers") if ends else ())
             action = LoopAction(
                 body=branches[0],

@@ -207,7 +207,8 @@ class GraphHost(Drive):
         """
         if name not in self._fused:
             bound = self._owner.bind(name, self._bound.snapshot)
-            self._fused[name] = bound if bound is not None and all_here(bound, self._owner) else None
+            here = bound is not None and all_here(bound, inside(bound, self._owner))
+            self._fused[name] = bound if here else None
         return self._fused[name]
 
     def _keep(self, call: Call, model: Model) -> tuple[str, ...]:
@@ -239,7 +240,8 @@ def _loads(target: Target, bound: Bound, owner: GraphCatalog) -> Hashable:
     nested = owner.bind(target.name, bound.snapshot)
     if nested is None:
         return target
-    graphs, fused = (nested, *inside(nested, owner).values()), all_here(nested, owner)
+    within = inside(nested, owner)
+    graphs, fused = (nested, *within.values()), all_here(nested, within)
     return frozenset(
         (graph.record.name, graph.record.revision, graph.record.create_time) for graph in graphs
     ), frozenset(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from graphmesh.graph.spec import Fallback, GraphCall, Join, Parallel, Race
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from graphmesh.graph.spec import Node, Target
     from graphmesh.worker.graphs.catalog import Bound, GraphCatalog
 
@@ -26,9 +28,8 @@ def inside(bound: Bound, owner: GraphCatalog) -> dict[str, Bound]:
     return found
 
 
-def all_here(bound: Bound, owner: GraphCatalog) -> bool:
-    """Return whether everything that a graph may call, nested graphs too, can run in this process now."""
-    within = inside(bound, owner)
+def all_here(bound: Bound, within: Mapping[str, Bound]) -> bool:
+    """Return whether everything that a graph may call can run in this process now; ``within``: what `inside` found."""
     return all(
         target.name in within if isinstance(target, GraphCall) else graph.versions.here(target) is not None
         for graph in (bound, *within.values())
