@@ -17,6 +17,7 @@ import contextlib
 import logging
 import secrets
 import time
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import orjson
@@ -45,6 +46,7 @@ __all__ = ["Model"]
 logger = logging.getLogger(__name__)
 
 _UNLOAD_S = 10.0
+_NOTHING_SAID: Mapping[str, object] = MappingProxyType({})
 
 
 class Model:
@@ -236,15 +238,18 @@ class Model:
         execution = self._ready()
         self._check(request)
         self._calls += 1
+        told = self.signature.streaming and _explains(request)
         begun, answers, first_ms = time.monotonic(), 0, 0.0
+        said = _NOTHING_SAID
         try:
             async with contextlib.aclosing(execution.stream(request)) as results:
                 async for result in results:
-                    answers += 1
-                    now_ms = round((time.monotonic() - begun) * 1000, 3)
-                    first_ms = first_ms or now_ms
-                    said = {"duration_ms": now_ms, "answers": answers, "first_answer_ms": first_ms}
-                    yield self._response(request, result, said if self.signature.streaming else {})
+                    if told:
+                        answers += 1
+                        now_ms = round((time.monotonic() - begun) * 1000, 3)
+                        first_ms = first_ms or now_ms
+                        said = {"duration_ms": now_ms, "answers": answers, "first_answer_ms": first_ms}
+                    yield self._response(request, result, said)
         finally:
             self._ended()
 
@@ -260,14 +265,14 @@ class Model:
             signature.output(name)
 
     def _response(
-        self, request: InferenceRequest, result: Result, said: Mapping[str, object] | None = None
+        self, request: InferenceRequest, result: Result, said: Mapping[str, object] = _NOTHING_SAID
     ) -> InferenceResponse:
         outputs = result.outputs
         if request.outputs:
             outputs = {name: outputs[name] for name in request.outputs}
         response = InferenceResponse(model=self.name, version=self.version, outputs=outputs, id=request.id)
-        if request.parameters.get("explain") is True:
-            response.parameters = {"explain": self._explain(result.timing, said or {})}
+        if _explains(request):
+            response.parameters = {"explain": self._explain(result.timing, said)}
         if result.headers:
             response.headers = result.headers
         return response
@@ -288,6 +293,10 @@ class Model:
             return self._execution
         reason = f": {self.message}" if self.message else ""
         raise ModelNotReady(f"model {self.name!r} version {self.version} is {self.state.name} here{reason}")
+
+
+def _explains(request: InferenceRequest) -> bool:
+    return request.parameters.get("explain") is True
 
 
 def _unload(loaded: LoadedModel) -> None:
