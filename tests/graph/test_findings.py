@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from graphmesh.core.errors import InvalidGraph, InvalidRequest
-from graphmesh.graph.checks.findings import MAX_SHOWN, ByStep, Findings, told
+from graphmesh.graph.checks.findings import MAX_FOUND, MAX_SHOWN, ByStep, Findings, told
 from tests.graph.typing_help import graph, model
 
 
@@ -73,6 +73,45 @@ def test_how_much_is_told_is_bounded(length: int, shown: int) -> None:
     assert lines[0] == "50 mistakes"
     assert len(lines) == shown + 2
     assert lines[-1] == f"- and {50 - shown} more, told once these are mended"
+
+
+def test_no_more_is_looked_for_when_much_is_wrong() -> None:
+    """Whatever collects around it, what was found so far is told, each mistake once."""
+    looked = []
+
+    def look() -> None:
+        outer, inner = Findings(), Findings("inside")
+        with outer.note():
+            with outer.note():
+                _fail(InvalidGraph("before"))
+            with outer.note():
+                for number in range(1_000):
+                    looked.append(number)
+                    with inner.note():
+                        _fail(InvalidGraph(str(number)))
+
+    with pytest.raises(InvalidGraph) as caught:
+        look()
+    assert len(looked) == MAX_FOUND + 1
+    assert caught.value.message.splitlines()[:3] == [f"more than {MAX_FOUND} mistakes", "- before", "- inside: 0"]
+    assert len(told(caught.value)) == MAX_FOUND + 2
+
+
+def test_no_more_steps_are_looked_at_when_much_is_wrong() -> None:
+    """What was found is told in the order of the document."""
+    nodes = tuple(model(f"n{number}", "x") for number in range(100))
+    found, looked = ByStep(graph({"x": ""}, nodes, {"y": "n0.y"})), []
+
+    def look() -> None:
+        for number in reversed(range(100)):
+            looked.append(number)
+            with found.step(f"n{number}"):
+                _fail(InvalidGraph(str(number)))
+
+    with pytest.raises(InvalidGraph) as caught:
+        look()
+    assert len(looked) == MAX_FOUND + 1
+    assert told(caught.value) == [str(number) for number in reversed(looked)]
 
 
 def test_mistakes_of_steps_are_told_in_the_order_in_which_these_are_written() -> None:

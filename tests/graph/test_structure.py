@@ -8,6 +8,7 @@ import re
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -505,3 +506,15 @@ def test_dead_ends_are_told_together() -> None:
             )
         )
     assert [told.partition(":")[0] for told in _told(caught.value)] == ["graph input 'z'", "node b", "node c"]
+
+
+def test_a_graph_that_is_wrong_everywhere_is_refused_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names that come close are looked for a bounded number of times, which takes milliseconds each."""
+    hint = Mock(wraps=did_you_mean)
+    monkeypatch.setattr("graphmesh.graph.checks.structure.did_you_mean", hint)
+    inputs = tuple(Binding(name=f"x{at}", source=f"lost{at}.y") for at in range(50))
+    nodes = tuple(Node(name=f"n{number}", kind=ModelCall(name="m"), inputs=inputs) for number in range(200))
+    wrong = Graph(name="g", nodes=nodes, outputs=(Binding(name="y", source="n0.y"),))
+    with pytest.raises(InvalidGraph, match=r"^more than 50 mistakes"):
+        check_structure(wrong)
+    assert hint.call_count == 51

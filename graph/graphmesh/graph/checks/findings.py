@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
     from graphmesh.graph.spec import Graph, Node
 
-__all__ = ["MAX_SHOWN", "ByStep", "Findings", "told"]
+__all__ = ["MAX_FOUND", "MAX_SHOWN", "ByStep", "Findings", "told"]
 
 MAX_SHOWN = 20
 """Mistakes that are told; of more than these only the number."""
+
+MAX_FOUND = 50
+"""Mistakes that are looked for: each is compared with names that come close, which takes milliseconds."""
 
 _MAX_CHARACTERS = 4_000
 """Length of what is told beyond the first: an error's text travels in a header, and these are bounded."""
@@ -32,6 +35,13 @@ class _Several(InvalidGraph):
 
     messages: tuple[str, ...] = ()
     """The mistakes, one by one."""
+
+
+class _TooMany(_Several):
+    """More mistakes than are looked for; goes through all that collects, and is not collected itself."""
+
+    found: list[str]
+    """What they were collected in."""
 
 
 def told(error: InvalidRequest) -> list[str]:
@@ -63,11 +73,23 @@ class Findings:
         try:
             yield
         except InvalidRequest as error:
+            if isinstance(error, _TooMany) and error.found is self._messages:
+                raise
             self.add(f"{lead}{message}" for message in told(error))
 
     def add(self, messages: Iterable[str]) -> None:
-        """Collect mistakes that are messages already."""
+        """Collect mistakes that are messages already.
+
+        Raises:
+            InvalidGraph: there are more than `MAX_FOUND` by now: as `settle` (INVALID_ARGUMENT, retry: no).
+        """
         self._messages.extend(messages)
+        if len(self._messages) > MAX_FOUND:
+            raise self._error(_TooMany)
+
+    def __len__(self) -> int:
+        """Return how many were found."""
+        return len(self._messages)
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over what was found."""
@@ -82,9 +104,14 @@ class Findings:
         if len(self._messages) == 1:
             raise InvalidGraph(self._messages[0])
         if self._messages:
-            several = _Several(_together(self._messages))
-            several.messages = tuple(self._messages)
-            raise several
+            raise self._error(_Several)
+
+    def _error(self, kind: type[_Several]) -> _Several:
+        error = kind(_together(self._messages))
+        error.messages = tuple(self._messages)
+        if isinstance(error, _TooMany):
+            error.found = self._messages
+        return error
 
 
 class ByStep:
@@ -98,15 +125,22 @@ class ByStep:
         self._steps = {node.name: Findings() for node in graph.nodes}
         self._wrong: set[str] = set()
         self._whole = Findings()
+        self._found = 0
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Collect what the block raises because of a step's mistake, and go on after it."""
         findings = self._steps[name]
-        with findings.note():
-            yield
-        if any(findings):
-            self._wrong.add(name)
+        before = len(findings)
+        try:
+            with findings.note():
+                yield
+        finally:
+            self._found += len(findings) - before
+            if len(findings):
+                self._wrong.add(name)
+        if self._found > MAX_FOUND:
+            self.settle()
 
     def whole(self) -> AbstractContextManager[None]:
         """Collect what the block raises because of a mistake of the graph's own, told after those of its steps."""
@@ -140,4 +174,5 @@ def _together(messages: list[str]) -> str:
         shown.append("- " + message.replace("\n", "\n  "))
     rest = len(messages) - len(shown)
     more = [f"- and {rest} more, told once these are mended"] if rest else []
-    return "\n".join([f"{len(messages)} mistakes", *shown, *more])
+    count = f"{len(messages)} mistakes" if len(messages) <= MAX_FOUND else f"more than {MAX_FOUND} mistakes"
+    return "\n".join([count, *shown, *more])

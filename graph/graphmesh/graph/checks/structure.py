@@ -43,8 +43,9 @@ def check_structure(graph: Graph) -> tuple[Node, ...]:
         raise InvalidGraph(f"a graph must have a node and an output, got {len(graph.nodes)} and {len(graph.outputs)}")
     findings = Findings()
     _check_inputs(graph, findings)
-    _check_nodes(graph, findings)
-    _check_outputs(graph, findings)
+    sources = _Sources(graph)
+    _check_nodes(graph, sources, findings)
+    _check_outputs(graph, sources, findings)
     findings.settle()
     ordered = tuple(node for level in levels(graph) for node in level)
     _check_dead(graph, ordered, findings)
@@ -62,10 +63,9 @@ def _check_inputs(graph: Graph, findings: Findings) -> None:
         check_unique("graph input", (spec.name for spec in graph.inputs))
 
 
-def _check_nodes(graph: Graph, findings: Findings) -> None:
+def _check_nodes(graph: Graph, sources: _Sources, findings: Findings) -> None:
     with findings.note():
         check_unique("node", (node.name for node in graph.nodes))
-    sources = _Sources(graph)
     for node in graph.nodes:
         check_step(node, node.name[:140], findings)
         for binding in node.inputs:
@@ -74,8 +74,7 @@ def _check_nodes(graph: Graph, findings: Findings) -> None:
                     sources.check(node.name, binding)
 
 
-def _check_outputs(graph: Graph, findings: Findings) -> None:
-    sources = _Sources(graph)
+def _check_outputs(graph: Graph, sources: _Sources, findings: Findings) -> None:
     for binding in graph.outputs:
         with findings.note():
             with at(f"graph output {binding.name[:140]!r}"):
